@@ -1,0 +1,208 @@
+// Package datapath moves packets between a TUN device and UDP 4500: it looks inner packets up in
+// the SPD, seals them with ESP in tunnel mode, and opens, checks and delivers what comes back.
+//
+//	TUN ─read─▶ parse ─▶ SPD ─▶ pair ─▶ outbound SA ─▶ seal ─▶ path ─▶ UDP 4500
+//	TUN ◀─write─ selectors ◀─ parse ◀─ next header ◀─ open ◀─ SPI ◀─ demultiplex ◀─ UDP 4500
+//
+// Loops run to completion: a packet stays on the goroutine and in the buffer that received it.
+// Whatever is not positively allowed is dropped and counted by reason (RFC 4301 section 4.4.2.1's
+// audit events); nothing is logged per packet.
+package datapath
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// PairID names a pair: both directions between two ends under one policy. It is random.
+type PairID [16]byte
+
+// String is the id in hexadecimal.
+func (id PairID) String() string { return hex.EncodeToString(id[:]) }
+
+// SAID names one SA. It is random and never used again.
+type SAID [16]byte
+
+// String is the id in hexadecimal.
+func (id SAID) String() string { return hex.EncodeToString(id[:]) }
+
+// Selector is one traffic selector (RFC 4301 section 4.4.1.1): a prefix on one side of the traffic.
+// The zero Protocol matches every protocol; PortLow and PortHigh (inclusive) are looked at only when
+// Protocol is TCP, UDP, SCTP, UDP-Lite or DCCP. Zero ports (0-0) mean any port.
+type Selector struct {
+	Prefix            netip.Prefix
+	Protocol          uint8
+	PortLow, PortHigh uint16
+}
+
+// PrefixSelector selects every packet from or to p.
+func PrefixSelector(p netip.Prefix) Selector { return Selector{Prefix: p.Masked()} }
+
+// PathSpec says where the other end is, as far as the controller knows.
+type PathSpec struct {
+	// Remote is the address and UDP port to send to. The zero value means that it is not known
+	// yet (the other end is behind NAT): it is learned from the other end's first packets.
+	Remote netip.AddrPort
+	// RemoteBehindNAT allows the path to follow the other end's changed source address, if this
+	// end is not behind NAT itself.
+	RemoteBehindNAT bool
+	// LocalBehindNAT makes this end hold its NAT mapping open with keepalives (RFC 3948 section
+	// 4) and forbids following a changed source.
+	LocalBehindNAT bool
+	// KeepaliveInterval is the idle time before a keepalive; zero means DefaultKeepalive.
+	KeepaliveInterval time.Duration
+}
+
+// DefaultKeepalive is RFC 3948 section 4's default interval.
+const DefaultKeepalive = 20 * time.Second
+
+// Pair is what two ends may say to each other, and where the other one is. It carries no key.
+type Pair struct {
+	ID PairID
+	// RemoteHost names the other end. Pairs with the same RemoteHost share one path.
+	RemoteHost string
+	// Policy is for people only.
+	Policy string
+	// Local and Remote are the two sides of the traffic: a packet is sent under this pair when
+	// its source is in Local and its destination in Remote, and accepted the other way round.
+	Local, Remote []Selector
+	Path          PathSpec
+}
+
+// Transform names the ESP transform by its IANA numbers (IKEv2 transform type 1). Only combined
+// modes are accepted.
+type Transform struct {
+	ID      uint16 // ENCR_…, e.g. 20 for AES-GCM with a 16-octet ICV
+	KeyBits uint16 // 128 or 256; 0 where the transform has one key length
+}
+
+// Lifetime bounds one SA. In each field zero means no bound of that kind.
+type Lifetime struct {
+	Time    time.Duration // remaining, counted on CLOCK_BOOTTIME from the installation
+	Bytes   uint64        // ESP payload bytes protected under the SA
+	Packets uint64
+}
+
+// SA is one security association to install. The same struct serves both directions.
+type SA struct {
+	ID         SAID
+	Pair       PairID
+	Generation uint32
+	SPI        uint32
+	Transform  Transform
+	// ESN selects 64-bit sequence numbers (RFC 4303 section 2.2.1).
+	ESN bool
+	// ReplayWindow is the anti-replay window in packets, inbound only; zero means
+	// DefaultReplayWindow.
+	ReplayWindow int
+	// Key is the transform's key followed by its salt. The datapath does not keep the slice: its
+	// owner clears it after the call.
+	Key        []byte
+	Soft, Hard Lifetime
+}
+
+// DefaultReplayWindow is the anti-replay window of an inbound SA that names none.
+const DefaultReplayWindow = 2048
+
+// String describes the SA without its key.
+func (sa SA) String() string {
+	return fmt.Sprintf("SA %v pair %v generation %d SPI %#08x", sa.ID, sa.Pair, sa.Generation, sa.SPI)
+}
+
+// GoString is String, so that %#v does not print the key.
+func (sa SA) GoString() string { return sa.String() }
+
+// LogValue is the SA without its key.
+func (sa SA) LogValue() slog.Value { return slog.StringValue(sa.String()) }
+
+// ErrSPIClash: another inbound SA already has this SPI. Plan again with another one.
+var ErrSPIClash = errors.New("datapath: another inbound SA has this SPI")
+
+// ErrNoPair: the SA names a pair that SetPair has not made.
+var ErrNoPair = errors.New("datapath: no such pair")
+
+// ErrNoSA: no SA in that direction has this id.
+var ErrNoSA = errors.New("datapath: no such SA")
+
+// Burnt refuses an SA whose generation is not above one that this process has already installed
+// for the pair in that direction: its key may have been used. Plan Highest+1.
+type Burnt struct{ Highest uint32 }
+
+func (e *Burnt) Error() string {
+	return fmt.Sprintf("datapath: generation is burnt, the highest installed is %d", e.Highest)
+}
+
+// EventKind says what an Event reports.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	// SoftLifetime: the SA has passed its soft lifetime; a new generation is wanted. Once per SA.
+	SoftLifetime EventKind = iota + 1
+	// HardLifetime: the SA has reached its hard lifetime and is deleted. Once per SA.
+	HardLifetime
+	// PathChanged: the other end answered a probe from Addr, and packets go there now.
+	PathChanged
+)
+
+// String is the kind's name.
+func (k EventKind) String() string {
+	switch k {
+	case SoftLifetime:
+		return "soft-lifetime"
+	case HardLifetime:
+		return "hard-lifetime"
+	case PathChanged:
+		return "path-changed"
+	}
+	return fmt.Sprintf("event-%d", uint8(k))
+}
+
+// Event is something the controller wants to know.
+type Event struct {
+	Kind       EventKind
+	SA         SAID           // SoftLifetime, HardLifetime
+	Inbound    bool           // the direction of SA
+	Pair       PairID         // the SA's pair; for PathChanged the pair whose SA carried the proof
+	RemoteHost string         // the pair's RemoteHost
+	Addr       netip.AddrPort // PathChanged
+}
+
+// SAStatus is one installed SA.
+type SAStatus struct {
+	ID         SAID
+	Pair       PairID
+	Inbound    bool
+	Generation uint32
+	SPI        uint32
+	Transform  Transform
+	ESN        bool
+	// Bytes and Packets protected so far.
+	Bytes, Packets uint64
+	// Age since installation and Left until the hard lifetime in time (zero if it has none).
+	Age, Left time.Duration
+	// Sequence is the last number sent, or the highest received.
+	Sequence uint64
+	// Idle is the time since the last packet; the age if there was none.
+	Idle time.Duration
+	// Soft is set once the soft lifetime has passed.
+	Soft bool
+}
+
+// PairStatus is one pair and where its packets go.
+type PairStatus struct {
+	ID         PairID
+	RemoteHost string
+	// Remote is the current path; invalid while it is not known.
+	Remote netip.AddrPort
+	// InboundGeneration and OutboundGeneration are the newest installed; zero if there is none.
+	InboundGeneration, OutboundGeneration uint32
+	// Received and Sent say whether an authenticated packet was ever received from, or sent to,
+	// the other end; the durations are the time since the last one.
+	Received, Sent           bool
+	SinceReceived, SinceSent time.Duration
+}
