@@ -1,0 +1,53 @@
+# Sallyport. `make demo` shows it, `make test` proves it, `make lint` keeps it tidy.
+GO      ?= go
+TOOL    := $(GO) tool -modfile=deploy/ci/go.mod
+BUF     := $(TOOL) buf
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+
+.PHONY: all
+all: build
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build sallyport-controller, sallyport-agent and sallyport into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sallyport-controller ./controller
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sallyport-agent ./agent
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sallyport ./controller/sallyport
+
+.PHONY: setup
+setup: ## Install, or name, the system packages that the demo and the tests need
+	@deploy/ci/setup.sh
+
+.PHONY: demo
+demo: setup build ## Three hosts, keyed by a controller, talking through ESP, in network namespaces
+	bin/sallyport lab demo
+
+.PHONY: test
+test: setup ## All tests, end to end included (root; under 15 minutes on 2 cores)
+	deploy/ci/test.sh
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, import fence, buf lint and breaking, generated files up to date
+	deploy/ci/lint.sh
+
+.PHONY: generate
+generate: ## Generate Go from api/
+	$(BUF) format -w api --path api/sallyport
+	$(BUF) generate
+
+.PHONY: release-image
+release-image: ## Record the API as released: buf breaking compares with it
+	$(BUF) build --path api/sallyport -o api/released.binpb
+
+.PHONY: bench
+bench: ## Benchmarks: the planner at 2,000 hosts, ESP in memory
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./services/protocol/plan
+	$(GO) test -run '^$$' -bench . ./services/protocol/esp ./services/protocol/replay ./services/protocol/spd
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Makes sure that what the demo and the tests run is there: installs Debian packages as root, else
+# names what is missing.
+set -euo pipefail
+
+if ! command -v go >/dev/null; then
+  echo "setup: Go is missing: install Go 1.26 or newer from https://go.dev/dl/ and put it into PATH" >&2
+  exit 1
+fi
+
+# command:package
+needs=(ip:iproute2 nft:nftables ping:iputils-ping iperf3:iperf3 tshark:tshark tcpdump:tcpdump)
+missing=()
+for need in "${needs[@]}"; do
+  PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+  echo "setup: missing packages: ${missing[*]}" >&2
+  echo "setup: on Debian or Ubuntu, run: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
+  exit 1
+fi
+echo "setup: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
