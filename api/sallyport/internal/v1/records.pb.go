@@ -522,7 +522,10 @@ type Epoch struct {
 	// The newest stream of it.
 	Stream uint64 `protobuf:"varint,3,opt,name=stream,proto3" json:"stream,omitempty"`
 	// When each of the last epochs began, newest last, at most 3.
-	BeginTimes    []*timestamppb.Timestamp `protobuf:"bytes,4,rep,name=begin_times,json=beginTimes,proto3" json:"begin_times,omitempty"`
+	BeginTimes []*timestamppb.Timestamp `protobuf:"bytes,4,rep,name=begin_times,json=beginTimes,proto3" json:"begin_times,omitempty"`
+	// The epochs before this one, newest last, at most 3. An epoch that comes back is a second agent
+	// with the same key.
+	PastEpochs    [][]byte `protobuf:"bytes,5,rep,name=past_epochs,json=pastEpochs,proto3" json:"past_epochs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -581,6 +584,13 @@ func (x *Epoch) GetStream() uint64 {
 func (x *Epoch) GetBeginTimes() []*timestamppb.Timestamp {
 	if x != nil {
 		return x.BeginTimes
+	}
+	return nil
+}
+
+func (x *Epoch) GetPastEpochs() [][]byte {
+	if x != nil {
+		return x.PastEpochs
 	}
 	return nil
 }
@@ -1038,13 +1048,15 @@ const file_sallyport_internal_v1_records_proto_rawDesc = "" +
 	"\x04role\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19R\x06viewerR\boperatorR\x05adminR\x04role\x127\n" +
 	"\tnot_after\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"2\n" +
 	"\vTokenSecret\x12#\n" +
-	"\rsealed_secret\x18\x01 \x01(\fR\fsealedSecret\"\x8d\x01\n" +
+	"\rsealed_secret\x18\x01 \x01(\fR\fsealedSecret\"\xae\x01\n" +
 	"\x05Epoch\x12\x19\n" +
 	"\bhost_uid\x18\x01 \x01(\fR\ahostUid\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\fR\x05epoch\x12\x16\n" +
 	"\x06stream\x18\x03 \x01(\x04R\x06stream\x12;\n" +
 	"\vbegin_times\x18\x04 \x03(\v2\x1a.google.protobuf.TimestampR\n" +
-	"beginTimes\"T\n" +
+	"beginTimes\x12\x1f\n" +
+	"\vpast_epochs\x18\x05 \x03(\fR\n" +
+	"pastEpochs\"T\n" +
 	"\x04Live\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\x04R\x06stream\x12\x1e\n" +

@@ -178,7 +178,10 @@ type Position struct {
 	// Incarnation of the store.
 	Incarnation uint64 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Revision of the store.
-	Revision      int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Made by a controller from the two numbers. Agents give it back unchanged: a claim without it
+	// concerns nobody but the agent that makes it.
+	Proof         []byte `protobuf:"bytes,3,opt,name=proof,proto3" json:"proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -227,6 +230,13 @@ func (x *Position) GetRevision() int64 {
 	return 0
 }
 
+func (x *Position) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
 var File_sallyport_types_v1_types_proto protoreflect.FileDescriptor
 
 const file_sallyport_types_v1_types_proto_rawDesc = "" +
@@ -248,10 +258,11 @@ const file_sallyport_types_v1_types_proto_rawDesc = "" +
 	"encryption\x18\x01 \x01(\rB\v\xbaH\b*\x06\x18\xff\xff\x03(\x01R\n" +
 	"encryption\x12#\n" +
 	"\bkey_bits\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\x80\x04R\akeyBits\x12\x10\n" +
-	"\x03esn\x18\x03 \x01(\bR\x03esn\"Q\n" +
+	"\x03esn\x18\x03 \x01(\bR\x03esn\"q\n" +
 	"\bPosition\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12#\n" +
-	"\brevision\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\brevisionB8Z6sallyport.dev/sallyport/api/sallyport/types/v1;typesv1b\x06proto3"
+	"\brevision\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\brevision\x12\x1e\n" +
+	"\x05proof\x18\x03 \x01(\fB\b\xbaH\x05z\x03\x18\x80\x02R\x05proofB8Z6sallyport.dev/sallyport/api/sallyport/types/v1;typesv1b\x06proto3"
 
 var (
 	file_sallyport_types_v1_types_proto_rawDescOnce sync.Once
