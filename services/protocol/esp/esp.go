@@ -1,0 +1,88 @@
+// Package esp seals and opens ESP packets, RFC 4303, in tunnel mode with AEAD
+// transforms (RFC 4106, RFC 7634), in buffers that the caller owns.
+//
+//	 0       4       8            16                                n
+//	┌───────┬───────┬────────────┬─────────┬─────┬───────┬────┬────┬─────┐
+//	│  SPI  │  seq  │     IV     │ payload │ TFC │1 2 3 …│ pl │ nh │ ICV │
+//	└───────┴───────┴────────────┴─────────┴─────┴───────┴────┴────┴─────┘
+//	│      HeaderLen            │        encrypted                │
+//	│ AAD (with ESN the        │
+//	│ 64-bit number)│
+//
+// A Sealer owns the key, the salt and the sequence number of an outbound SA: no
+// caller ever passes an IV or a sequence number, so that none is used twice. An
+// Opener owns the key and the replay window of an inbound SA: neither the window
+// nor anything else moves before the ICV has been verified.
+package esp
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// Next headers of tunnel mode, RFC 4303 section 2.6.
+const (
+	NextHeaderIPv4  uint8 = 4
+	NextHeaderIPv6  uint8 = 41
+	NextHeaderDummy uint8 = 59 // to be discarded: traffic flow confidentiality, NAT probes
+)
+
+// MinSPI is the lowest SPI that an SA may have; 1 to 255 are reserved by IANA and 0
+// is for local use (RFC 4303 section 2.1).
+const MinSPI = 256
+
+// Reasons why Open drops a packet; the datapath counts each of them. All but the
+// last three leave the SA untouched: those tell of a packet whose ICV was right, so
+// that its sequence number is used up.
+var (
+	// ErrShort: the packet cannot hold header, IV, trailer and ICV.
+	ErrShort = errors.New("esp: packet is too short")
+	// ErrReservedSPI: the SPI is between 0 and 255.
+	ErrReservedSPI = errors.New("esp: SPI is reserved")
+	// ErrSPI: the packet's SPI is not this SA's.
+	ErrSPI = errors.New("esp: packet is for another SPI")
+	// ErrReplayed: the sequence number was seen before, or is 0.
+	ErrReplayed = errors.New("esp: packet is replayed")
+	// ErrLate: the sequence number lies left of the replay window.
+	ErrLate = errors.New("esp: packet is left of the replay window")
+	// ErrICV: the integrity check failed: forged, damaged, or sealed under another key.
+	ErrICV = errors.New("esp: integrity check failed")
+	// ErrPadding: the padding is longer than the packet or not 1, 2, 3, … .
+	ErrPadding = errors.New("esp: bad padding")
+	// ErrNextHeader: the next header is none of tunnel mode's.
+	ErrNextHeader = errors.New("esp: next header is not for tunnel mode")
+	// ErrBadInnerLength: the inner datagram is malformed, longer than the payload, or
+	// not of the next header's IP version.
+	ErrBadInnerLength = errors.New("esp: bad length of the inner packet")
+)
+
+// Reasons why Seal refuses. No sequence number is used up.
+var (
+	// ErrSequenceExhausted: the SA has sent its last packet; it must be replaced.
+	ErrSequenceExhausted = errors.New("esp: sequence numbers are exhausted")
+	// ErrNoSpace: dst has too little capacity for the sealed packet.
+	ErrNoSpace = errors.New("esp: buffer has too little space")
+)
+
+const (
+	spiLen     = 4
+	seqLen     = 4
+	fixedLen   = spiLen + seqLen
+	trailerLen = 2 // pad length, next header
+	saltLen    = 4 // of the AEAD transforms there are
+	nonceLen   = 12
+	minAlign   = 4 // RFC 4303 section 2.4
+)
+
+// SPI returns the SPI of an ESP packet, to find its SA. Errors: ErrShort when the
+// packet has no whole fixed header, ErrReservedSPI.
+func SPI(packet []byte) (uint32, error) {
+	if len(packet) < fixedLen {
+		return 0, ErrShort
+	}
+	spi := binary.BigEndian.Uint32(packet)
+	if spi < MinSPI {
+		return 0, ErrReservedSPI
+	}
+	return spi, nil
+}

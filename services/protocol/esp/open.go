@@ -1,0 +1,141 @@
+package esp
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"sallyport.dev/sallyport/services/protocol/ipwire"
+	"sallyport.dev/sallyport/services/protocol/replay"
+)
+
+// Opened is an authenticated packet.
+type Opened struct {
+	Payload    []byte // in the packet's own memory; one IP datagram, or a dummy's content
+	NextHeader uint8  // NextHeaderIPv4, NextHeaderIPv6 or NextHeaderDummy
+	Seq        uint64 // whole sequence number; with ESN the inferred 64 bits
+}
+
+// Opener is one inbound SA. It must not be copied and is not safe for concurrent use:
+// keep it on one worker or behind a lock.
+type Opener struct {
+	_ noCopy
+	suite
+	window *replay.Window
+}
+
+// NewOpener starts an inbound SA with an empty replay window. Errors: ErrReservedSPI,
+// replay.ErrSize, transform.ErrKeyLength, transform.ErrUnknown.
+func NewOpener(c Config) (*Opener, error) {
+	suite, err := newSuite(c)
+	if err != nil {
+		return nil, err
+	}
+	window, err := replay.New(c.Window, c.ESN)
+	if err != nil {
+		return nil, err
+	}
+	return &Opener{suite: suite, window: window}, nil
+}
+
+// Top is the highest sequence number accepted, 0 before the first packet.
+func (o *Opener) Top() uint64 { return o.window.Top() }
+
+// Open verifies and decrypts one ESP packet, from its SPI to its ICV, in place: the
+// packet's bytes are gone afterwards, whatever the result.
+//
+// In order: lengths and SPI, the replay window is asked, the ICV is verified, the
+// window moves, then padding, next header and inner length are looked at. The errors
+// are the sentinels of this package, never wrapped.
+func (o *Opener) Open(packet []byte) (Opened, error) {
+	if err := o.checkHeader(packet); err != nil {
+		return Opened{}, err
+	}
+	seq, err := o.window.Infer(binary.BigEndian.Uint32(packet[spiLen:]))
+	if err == nil {
+		err = o.window.Check(seq)
+	}
+	if err != nil {
+		return Opened{}, dropReason(err)
+	}
+	copy(o.nonce[saltLen:], packet[fixedLen:o.header])
+	body := packet[o.header:]
+	body, err = o.aead.Open(body[:0], o.nonce[:], body, o.setSeq(seq))
+	if err != nil {
+		return Opened{}, ErrICV
+	}
+	if err := o.window.Accept(seq); err != nil {
+		return Opened{}, dropReason(err)
+	}
+	payload, nextHeader, err := parseTrailer(body)
+	if err != nil {
+		return Opened{}, err
+	}
+	payload, err = trimInner(payload, nextHeader)
+	if err != nil {
+		return Opened{}, err
+	}
+	return Opened{Payload: payload, NextHeader: nextHeader, Seq: seq}, nil
+}
+
+func (o *Opener) checkHeader(packet []byte) error {
+	spi, err := SPI(packet)
+	switch {
+	case err != nil:
+		return err
+	case len(packet) < o.header+trailerLen+o.icv:
+		return ErrShort
+	case spi != o.spi:
+		return ErrSPI
+	}
+	return nil
+}
+
+func dropReason(err error) error {
+	if errors.Is(err, replay.ErrLate) {
+		return ErrLate
+	}
+	return ErrReplayed
+}
+
+// parseTrailer takes off padding, pad length and next header, RFC 4303 section 2.4:
+// what a sender of these transforms pads with is 1, 2, 3, … .
+func parseTrailer(body []byte) (payload []byte, nextHeader uint8, err error) {
+	n := len(body) - trailerLen
+	pad := int(body[n])
+	if pad > n {
+		return nil, 0, ErrPadding
+	}
+	for i, b := range body[n-pad : n] {
+		if int(b) != i+1 {
+			return nil, 0, ErrPadding
+		}
+	}
+	return body[:n-pad], body[n+1], nil
+}
+
+// trimInner takes off TFC padding by the inner datagram's own length.
+func trimInner(payload []byte, nextHeader uint8) ([]byte, error) {
+	want := 0
+	switch nextHeader {
+	case NextHeaderIPv4:
+		want = 4
+	case NextHeaderIPv6:
+		want = 6
+	case NextHeaderDummy:
+		return payload, nil
+	default:
+		return nil, ErrNextHeader
+	}
+	n, err := ipwire.DatagramLen(payload)
+	if err != nil || ipwire.Version(payload) != want {
+		return nil, ErrBadInnerLength
+	}
+	return payload[:n:n], nil
+}
+
+// Format implements fmt.Formatter: for every verb the SPI and the window's top, no key.
+func (o *Opener) Format(f fmt.State, _ rune) {
+	io.WriteString(f, fmt.Sprintf("esp.Opener{spi=%#08x top=%d}", o.spi, o.window.Top()))
+}

@@ -1,0 +1,116 @@
+package esp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+)
+
+// maxSeq is the last sequence number of an SA: all 32 bits without ESN; with it, half
+// the space, so that no arithmetic near 2^64 is ever needed.
+func maxSeq(esn bool) uint64 {
+	if esn {
+		return math.MaxInt64
+	}
+	return math.MaxUint32
+}
+
+// Sealer is one outbound SA. It must not be copied and is not safe for concurrent
+// use: an SA has one sending worker, whose packets leave in the order of their
+// numbers.
+type Sealer struct {
+	_ noCopy
+	suite
+	seq uint64 // last one used
+}
+
+// NewSealer starts an outbound SA at sequence number 1. The caller must never start
+// two from one key: what protects is that a key reaches one epoch, once. Errors:
+// ErrReservedSPI, transform.ErrKeyLength, transform.ErrUnknown.
+func NewSealer(c Config) (*Sealer, error) { return newSealerAt(c, 0) }
+
+// newSealerAt starts after sequence number seq: for tests alone.
+func newSealerAt(c Config, seq uint64) (*Sealer, error) {
+	suite, err := newSuite(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Sealer{suite: suite, seq: seq}, nil
+}
+
+// Seq is the last sequence number used, 0 before the first packet.
+func (s *Sealer) Seq() uint64 { return s.seq }
+
+// Remaining is how many packets the SA can still seal.
+func (s *Sealer) Remaining() uint64 { return maxSeq(s.esn) - s.seq }
+
+// Seal appends to dst the ESP packet that carries payload under the next sequence
+// number, and returns the extended dst. It never allocates: dst must have capacity
+// for SealedLen(len(payload)) bytes more, else ErrNoSpace.
+//
+// A payload that lies at dst[len(dst)+HeaderLen():] already is sealed in place; one
+// that lies elsewhere, overlapping that space or not, is copied there first.
+//
+// On an error (ErrNoSpace, ErrSequenceExhausted) neither dst's space nor the SA has changed.
+func (s *Sealer) Seal(dst, payload []byte, nextHeader uint8) ([]byte, error) {
+	return s.SealTFC(dst, payload, nextHeader, 0)
+}
+
+// SealTFC is Seal with tfc zero bytes between the payload and the padding, RFC 4303
+// section 2.7; the receiver finds the payload's end by the inner IP header. The
+// packet takes SealedLen(len(payload)+tfc) bytes.
+func (s *Sealer) SealTFC(dst, payload []byte, nextHeader uint8, tfc int) ([]byte, error) {
+	if tfc < 0 {
+		tfc = 0
+	}
+	n := len(payload) + tfc
+	total := s.SealedLen(n)
+	if cap(dst)-len(dst) < total {
+		return dst, ErrNoSpace
+	}
+	if s.seq >= maxSeq(s.esn) {
+		return dst, ErrSequenceExhausted
+	}
+	s.seq++
+	packet := dst[len(dst) : len(dst)+total]
+	body := packet[s.header : total-s.icv]
+	place(body, payload)
+	clear(body[len(payload):n])
+	putTrailer(body[n:], nextHeader)
+	s.putHeader(packet)
+	s.aead.Seal(body[:0], s.nonce[:], body, s.setSeq(s.seq))
+	return dst[:len(dst)+total], nil
+}
+
+// putHeader writes SPI, sequence number and IV. The IV is the sequence number, in 64
+// bits with or without ESN: unique by construction, as RFC 4106 section 3.1 and RFC
+// 7634 section 2 ask.
+func (s *Sealer) putHeader(packet []byte) {
+	binary.BigEndian.PutUint32(packet, s.spi)
+	binary.BigEndian.PutUint32(packet[spiLen:], uint32(s.seq))
+	binary.BigEndian.PutUint64(packet[fixedLen:], s.seq)
+	binary.BigEndian.PutUint64(s.nonce[saltLen:], s.seq)
+}
+
+// place moves payload to the front of body unless it is there.
+func place(body, payload []byte) {
+	if len(payload) > 0 && &body[0] != &payload[0] {
+		copy(body, payload)
+	}
+}
+
+// putTrailer fills what follows the payload: padding 1, 2, 3, …, its length, the next header.
+func putTrailer(trailer []byte, nextHeader uint8) {
+	pad := len(trailer) - trailerLen
+	for i := range pad {
+		trailer[i] = byte(i + 1)
+	}
+	trailer[pad] = byte(pad)
+	trailer[pad+1] = nextHeader
+}
+
+// Format implements fmt.Formatter: for every verb the SPI and the sequence number, no key.
+func (s *Sealer) Format(f fmt.State, _ rune) {
+	io.WriteString(f, fmt.Sprintf("esp.Sealer{spi=%#08x seq=%d}", s.spi, s.seq))
+}

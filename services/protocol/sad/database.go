@@ -1,0 +1,141 @@
+// Package sad is the security association database of RFC 4301 section 4.4.2 as one
+// epoch of an agent sees it: which SAs are installed, which may never be installed
+// again, which of them a packet takes, and when each ends.
+//
+//	           Install                    Count, State
+//	(nothing) ─────────▶ installed: OK ──▶ Soft ──▶ Hard
+//	    ▲  refused:           │             │         │
+//	    │  BurntError,        └─────────────┴─────────┤ Remove
+//	    │  ErrSPIClash …                              ▼
+//	    └──────────────────────────────────── its generation stays burnt
+//
+// The caller's own state of an SA, an esp.Sealer or esp.Opener among it, is the type
+// parameter T. No key passes through this package.
+package sad
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrReservedSPI: SPIs 0 to 255 are nobody's.
+	ErrReservedSPI = errors.New("sad: SPI is reserved")
+	// ErrSPIClash: another live inbound SA has the SPI.
+	ErrSPIClash = errors.New("sad: SPI is taken by another inbound SA")
+	// ErrIDClash: an SA of the same ID is held that differs in more than its lifetime.
+	ErrIDClash = errors.New("sad: another SA of the same ID is installed")
+)
+
+// BurntError refuses an SA whose generation is not above all that this epoch ever
+// installed for its pair in its direction: its sequence numbers may have been used.
+type BurntError struct {
+	Highest uint32 // generation; the successor must be above
+}
+
+// Error says what was refused.
+func (e *BurntError) Error() string {
+	return fmt.Sprintf("sad: generation is burnt: the highest installed was %d", e.Highest)
+}
+
+// half is one direction of a pair.
+type half struct {
+	pair      [16]byte
+	direction Direction
+}
+
+type held[T any] struct {
+	sa    SA
+	value T
+}
+
+// Database is the SAs of one epoch. NewDatabase makes it. The caller locks it; the
+// workers that carry packets read a View.
+type Database[T any] struct {
+	held    map[[16]byte]held[T] // by ID
+	spis    map[uint32][16]byte  // of the inbound ones
+	highest map[half]uint32      // generations; never forgotten in an epoch
+}
+
+// NewDatabase returns an empty database: of a new epoch, in which nothing is burnt.
+func NewDatabase[T any]() *Database[T] {
+	return &Database[T]{
+		held:    make(map[[16]byte]held[T]),
+		spis:    make(map[uint32][16]byte),
+		highest: make(map[half]uint32),
+	}
+}
+
+// Install adds an SA with the state that create returns. When it holds the SA already
+// (the same ID, whatever its lifetime) it does nothing, does not call create, and
+// returns false and nil: the caller acknowledges and touches no counter, window or
+// deadline.
+//
+// Errors, upon which nothing has changed: ErrSA, ErrReservedSPI, ErrIDClash,
+// *BurntError, ErrSPIClash, or create's own.
+func (d *Database[T]) Install(sa SA, create func() (T, error)) (installed bool, err error) {
+	if err := sa.Validate(); err != nil {
+		return false, err
+	}
+	if h, ok := d.held[sa.ID]; ok {
+		if !h.sa.same(sa) {
+			return false, fmt.Errorf("%w: %x", ErrIDClash, sa.ID)
+		}
+		return false, nil
+	}
+	key := half{sa.Pair, sa.Direction}
+	if highest := d.highest[key]; sa.Generation <= highest {
+		return false, &BurntError{Highest: highest}
+	}
+	if other, ok := d.spis[sa.SPI]; ok && sa.Direction == Inbound {
+		return false, fmt.Errorf("%w: %#08x is %x's", ErrSPIClash, sa.SPI, other)
+	}
+	value, err := create()
+	if err != nil {
+		return false, err
+	}
+	d.held[sa.ID] = held[T]{sa, value}
+	d.highest[key] = sa.Generation
+	if sa.Direction == Inbound {
+		d.spis[sa.SPI] = sa.ID
+	}
+	return true, nil
+}
+
+// Remove takes an SA out and returns its state, or false when it is not held. Its
+// generation stays burnt.
+func (d *Database[T]) Remove(id [16]byte) (value T, ok bool) {
+	h, ok := d.held[id]
+	if !ok {
+		return value, false
+	}
+	delete(d.held, id)
+	if h.sa.Direction == Inbound {
+		delete(d.spis, h.sa.SPI)
+	}
+	return h.value, true
+}
+
+// Get returns an SA and its state by ID.
+func (d *Database[T]) Get(id [16]byte) (SA, T, bool) {
+	h, ok := d.held[id]
+	return h.sa, h.value, ok
+}
+
+// Len is the number of SAs held.
+func (d *Database[T]) Len() int { return len(d.held) }
+
+// Highest is the highest generation ever installed for a pair in a direction, 0 for none.
+func (d *Database[T]) Highest(pair [16]byte, direction Direction) uint32 {
+	return d.highest[half{pair, direction}]
+}
+
+// All calls yield for each SA held until it returns false, in no order. It may be
+// ranged over; yield must not change the database.
+func (d *Database[T]) All(yield func(SA, T) bool) {
+	for _, h := range d.held {
+		if !yield(h.sa, h.value) {
+			return
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package sad
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Direction is which way an SA's packets go.
+type Direction uint8
+
+// Directions. The zero Direction is neither, and no SA has it.
+const (
+	Inbound  Direction = 1
+	Outbound Direction = 2
+)
+
+// String returns the direction in lower case.
+func (d Direction) String() string {
+	switch d {
+	case Inbound:
+		return "inbound"
+	case Outbound:
+		return "outbound"
+	}
+	return fmt.Sprintf("direction(%d)", uint8(d))
+}
+
+// MinSPI is the lowest SPI that an SA may have, RFC 4303 section 2.1.
+const MinSPI = 256
+
+// SA says which security association it is and how long it lives. It holds no key.
+type SA struct {
+	ID         [16]byte // random, never used again
+	Pair       [16]byte // what both directions and all generations have in common
+	Generation uint32   // from 1
+	SPI        uint32
+	Direction  Direction
+	Lifetime   Lifetime
+}
+
+// ErrSA: an SA is not well-formed.
+var ErrSA = errors.New("sad: bad SA")
+
+// Validate returns ErrSA or ErrReservedSPI with the reason when the SA is not well-formed.
+func (s *SA) Validate() error {
+	switch {
+	case s.ID == [16]byte{}:
+		return fmt.Errorf("%w: it has no ID", ErrSA)
+	case s.Pair == [16]byte{}:
+		return fmt.Errorf("%w: %x has no pair", ErrSA, s.ID)
+	case s.Direction != Inbound && s.Direction != Outbound:
+		return fmt.Errorf("%w: %x is neither inbound nor outbound", ErrSA, s.ID)
+	case s.Generation == 0:
+		return fmt.Errorf("%w: %x has generation 0; they begin with 1", ErrSA, s.ID)
+	case s.SPI < MinSPI:
+		return fmt.Errorf("%w: %x has SPI %d", ErrReservedSPI, s.ID, s.SPI)
+	}
+	return nil
+}
+
+// same reports whether s is t but for the lifetime, which is told anew each time as
+// what remains.
+func (s SA) same(t SA) bool {
+	s.Lifetime = t.Lifetime
+	return s == t
+}
+
+// Limits end an SA, or ask for its successor. The zero value of each means no limit.
+type Limits struct {
+	Deadline time.Duration // on the caller's clock, which must not stop in suspend (CLOCK_BOOTTIME)
+	Bytes    uint64        // of payload
+	Packets  uint64
+}
+
+// Lifetime is an SA's soft and hard limits, RFC 4301 section 4.4.2.1.
+type Lifetime struct {
+	Soft Limits // past one of them the SA works on and wants a successor
+	Hard Limits // past one of them it carries nothing
+}
+
+// State is where in its lifetime an SA is.
+type State uint8
+
+// States, in the order in which an SA goes through them.
+const (
+	OK State = iota
+	Soft
+	Hard
+)
+
+// String returns the state in lower case.
+func (s State) String() string {
+	switch s {
+	case Soft:
+		return "soft"
+	case Hard:
+		return "hard"
+	}
+	return "ok"
+}
