@@ -2,11 +2,11 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: sallyport/internal/v1/records.proto
+// source: sallyport/controller/v1/records.proto
 
 // Records that controllers keep in the store and never show outside.
 
-package internalv1
+package controllerv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
@@ -75,11 +75,11 @@ func (x Phase) String() string {
 }
 
 func (Phase) Descriptor() protoreflect.EnumDescriptor {
-	return file_sallyport_internal_v1_records_proto_enumTypes[0].Descriptor()
+	return file_sallyport_controller_v1_records_proto_enumTypes[0].Descriptor()
 }
 
 func (Phase) Type() protoreflect.EnumType {
-	return &file_sallyport_internal_v1_records_proto_enumTypes[0]
+	return &file_sallyport_controller_v1_records_proto_enumTypes[0]
 }
 
 func (x Phase) Number() protoreflect.EnumNumber {
@@ -88,7 +88,7 @@ func (x Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Phase.Descriptor instead.
 func (Phase) EnumDescriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{0}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{0}
 }
 
 // Incarnation is one life of the store. Key: incarnation.
@@ -104,7 +104,7 @@ type Incarnation struct {
 
 func (x *Incarnation) Reset() {
 	*x = Incarnation{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[0]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -116,7 +116,7 @@ func (x *Incarnation) String() string {
 func (*Incarnation) ProtoMessage() {}
 
 func (x *Incarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[0]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -129,7 +129,7 @@ func (x *Incarnation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Incarnation.ProtoReflect.Descriptor instead.
 func (*Incarnation) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{0}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Incarnation) GetNumber() uint64 {
@@ -161,7 +161,7 @@ type Fleet struct {
 
 func (x *Fleet) Reset() {
 	*x = Fleet{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[1]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -173,7 +173,7 @@ func (x *Fleet) String() string {
 func (*Fleet) ProtoMessage() {}
 
 func (x *Fleet) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[1]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -186,7 +186,7 @@ func (x *Fleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fleet.ProtoReflect.Descriptor instead.
 func (*Fleet) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{1}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Fleet) GetTrustDomain() string {
@@ -223,7 +223,7 @@ type AddressPool struct {
 
 func (x *AddressPool) Reset() {
 	*x = AddressPool{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[2]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -235,7 +235,7 @@ func (x *AddressPool) String() string {
 func (*AddressPool) ProtoMessage() {}
 
 func (x *AddressPool) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[2]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -248,7 +248,7 @@ func (x *AddressPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressPool.ProtoReflect.Descriptor instead.
 func (*AddressPool) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{2}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *AddressPool) GetNext() uint32 {
@@ -280,7 +280,7 @@ type CertificateAuthority struct {
 
 func (x *CertificateAuthority) Reset() {
 	*x = CertificateAuthority{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[3]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +292,7 @@ func (x *CertificateAuthority) String() string {
 func (*CertificateAuthority) ProtoMessage() {}
 
 func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[3]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +305,7 @@ func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateAuthority.ProtoReflect.Descriptor instead.
 func (*CertificateAuthority) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{3}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CertificateAuthority) GetCertificate() []byte {
@@ -346,7 +346,7 @@ type HostIdentity struct {
 
 func (x *HostIdentity) Reset() {
 	*x = HostIdentity{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[4]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -358,7 +358,7 @@ func (x *HostIdentity) String() string {
 func (*HostIdentity) ProtoMessage() {}
 
 func (x *HostIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[4]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -371,7 +371,7 @@ func (x *HostIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostIdentity.ProtoReflect.Descriptor instead.
 func (*HostIdentity) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{4}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HostIdentity) GetHostUid() []byte {
@@ -417,7 +417,7 @@ type OperatorIdentity struct {
 
 func (x *OperatorIdentity) Reset() {
 	*x = OperatorIdentity{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[5]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +429,7 @@ func (x *OperatorIdentity) String() string {
 func (*OperatorIdentity) ProtoMessage() {}
 
 func (x *OperatorIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[5]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +442,7 @@ func (x *OperatorIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorIdentity.ProtoReflect.Descriptor instead.
 func (*OperatorIdentity) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{5}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *OperatorIdentity) GetPublicKeyHash() []byte {
@@ -477,7 +477,7 @@ type TokenSecret struct {
 
 func (x *TokenSecret) Reset() {
 	*x = TokenSecret{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[6]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +489,7 @@ func (x *TokenSecret) String() string {
 func (*TokenSecret) ProtoMessage() {}
 
 func (x *TokenSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[6]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +502,7 @@ func (x *TokenSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenSecret.ProtoReflect.Descriptor instead.
 func (*TokenSecret) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{6}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TokenSecret) GetSealedSecret() []byte {
@@ -532,7 +532,7 @@ type Epoch struct {
 
 func (x *Epoch) Reset() {
 	*x = Epoch{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[7]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +544,7 @@ func (x *Epoch) String() string {
 func (*Epoch) ProtoMessage() {}
 
 func (x *Epoch) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[7]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +557,7 @@ func (x *Epoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Epoch.ProtoReflect.Descriptor instead.
 func (*Epoch) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{7}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Epoch) GetHostUid() []byte {
@@ -610,7 +610,7 @@ type Live struct {
 
 func (x *Live) Reset() {
 	*x = Live{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[8]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +622,7 @@ func (x *Live) String() string {
 func (*Live) ProtoMessage() {}
 
 func (x *Live) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[8]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +635,7 @@ func (x *Live) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Live.ProtoReflect.Descriptor instead.
 func (*Live) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{8}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Live) GetEpoch() []byte {
@@ -691,7 +691,7 @@ type GenerationKey struct {
 
 func (x *GenerationKey) Reset() {
 	*x = GenerationKey{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[9]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +703,7 @@ func (x *GenerationKey) String() string {
 func (*GenerationKey) ProtoMessage() {}
 
 func (x *GenerationKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[9]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +716,7 @@ func (x *GenerationKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationKey.ProtoReflect.Descriptor instead.
 func (*GenerationKey) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{9}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GenerationKey) GetId() []byte {
@@ -801,7 +801,7 @@ func (x *GenerationKey) GetHardPackets() uint64 {
 type GenerationPhase struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Phase.
-	Phase Phase `protobuf:"varint,1,opt,name=phase,proto3,enum=sallyport.internal.v1.Phase" json:"phase,omitempty"`
+	Phase Phase `protobuf:"varint,1,opt,name=phase,proto3,enum=sallyport.controller.v1.Phase" json:"phase,omitempty"`
 	// Identifier of the SA pair, 16 bytes.
 	Id []byte `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// Epoch of host A that the generation is for, 16 bytes.
@@ -834,7 +834,7 @@ type GenerationPhase struct {
 
 func (x *GenerationPhase) Reset() {
 	*x = GenerationPhase{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[10]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +846,7 @@ func (x *GenerationPhase) String() string {
 func (*GenerationPhase) ProtoMessage() {}
 
 func (x *GenerationPhase) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[10]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +859,7 @@ func (x *GenerationPhase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationPhase.ProtoReflect.Descriptor instead.
 func (*GenerationPhase) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{10}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GenerationPhase) GetPhase() Phase {
@@ -973,7 +973,7 @@ type AddressPool_Released struct {
 
 func (x *AddressPool_Released) Reset() {
 	*x = AddressPool_Released{}
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[11]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +985,7 @@ func (x *AddressPool_Released) String() string {
 func (*AddressPool_Released) ProtoMessage() {}
 
 func (x *AddressPool_Released) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_internal_v1_records_proto_msgTypes[11]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +998,7 @@ func (x *AddressPool_Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressPool_Released.ProtoReflect.Descriptor instead.
 func (*AddressPool_Released) Descriptor() ([]byte, []int) {
-	return file_sallyport_internal_v1_records_proto_rawDescGZIP(), []int{2, 0}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{2, 0}
 }
 
 func (x *AddressPool_Released) GetNumber() uint32 {
@@ -1015,11 +1015,11 @@ func (x *AddressPool_Released) GetFreeTime() *timestamppb.Timestamp {
 	return nil
 }
 
-var File_sallyport_internal_v1_records_proto protoreflect.FileDescriptor
+var File_sallyport_controller_v1_records_proto protoreflect.FileDescriptor
 
-const file_sallyport_internal_v1_records_proto_rawDesc = "" +
+const file_sallyport_controller_v1_records_proto_rawDesc = "" +
 	"\n" +
-	"#sallyport/internal/v1/records.proto\x12\x15sallyport.internal.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1esallyport/types/v1/types.proto\"`\n" +
+	"%sallyport/controller/v1/records.proto\x12\x17sallyport.controller.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1esallyport/types/v1/types.proto\"`\n" +
 	"\vIncarnation\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x129\n" +
 	"\n" +
@@ -1027,10 +1027,10 @@ const file_sallyport_internal_v1_records_proto_rawDesc = "" +
 	"\x05Fleet\x12*\n" +
 	"\ftrust_domain\x18\x01 \x01(\tB\a\xbaH\x04r\x02h\x01R\vtrustDomain\x12%\n" +
 	"\tpool_ipv4\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xf0\x01\x01R\bpoolIpv4\x12%\n" +
-	"\tpool_ipv6\x18\x03 \x01(\tB\b\xbaH\x05r\x03\xf8\x01\x01R\bpoolIpv6\"\xc7\x01\n" +
+	"\tpool_ipv6\x18\x03 \x01(\tB\b\xbaH\x05r\x03\xf8\x01\x01R\bpoolIpv6\"\xc9\x01\n" +
 	"\vAddressPool\x12\x12\n" +
-	"\x04next\x18\x01 \x01(\rR\x04next\x12G\n" +
-	"\breleased\x18\x02 \x03(\v2+.sallyport.internal.v1.AddressPool.ReleasedR\breleased\x1a[\n" +
+	"\x04next\x18\x01 \x01(\rR\x04next\x12I\n" +
+	"\breleased\x18\x02 \x03(\v2-.sallyport.controller.v1.AddressPool.ReleasedR\breleased\x1a[\n" +
 	"\bReleased\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x127\n" +
 	"\tfree_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bfreeTime\"~\n" +
@@ -1081,9 +1081,9 @@ const file_sallyport_internal_v1_records_proto_rawDesc = "" +
 	"hard_bytes\x18\t \x01(\x04R\thardBytes\x12!\n" +
 	"\fsoft_packets\x18\n" +
 	" \x01(\x04R\vsoftPackets\x12!\n" +
-	"\fhard_packets\x18\v \x01(\x04R\vhardPackets\"\xd3\x03\n" +
-	"\x0fGenerationPhase\x122\n" +
-	"\x05phase\x18\x01 \x01(\x0e2\x1c.sallyport.internal.v1.PhaseR\x05phase\x12\x0e\n" +
+	"\fhard_packets\x18\v \x01(\x04R\vhardPackets\"\xd5\x03\n" +
+	"\x0fGenerationPhase\x124\n" +
+	"\x05phase\x18\x01 \x01(\x0e2\x1e.sallyport.controller.v1.PhaseR\x05phase\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x17\n" +
 	"\aepoch_a\x18\x03 \x01(\fR\x06epochA\x12\x17\n" +
 	"\aepoch_b\x18\x04 \x01(\fR\x06epochB\x12\x12\n" +
@@ -1108,49 +1108,49 @@ const file_sallyport_internal_v1_records_proto_rawDesc = "" +
 	"\x0ePHASE_OUTBOUND\x10\x02\x12\x15\n" +
 	"\x11PHASE_ESTABLISHED\x10\x03\x12\x12\n" +
 	"\x0ePHASE_DRAINING\x10\x04\x12\x12\n" +
-	"\x0ePHASE_DELETING\x10\x05B>Z<sallyport.dev/sallyport/api/sallyport/internal/v1;internalv1b\x06proto3"
+	"\x0ePHASE_DELETING\x10\x05BBZ@sallyport.dev/sallyport/api/sallyport/controller/v1;controllerv1b\x06proto3"
 
 var (
-	file_sallyport_internal_v1_records_proto_rawDescOnce sync.Once
-	file_sallyport_internal_v1_records_proto_rawDescData []byte
+	file_sallyport_controller_v1_records_proto_rawDescOnce sync.Once
+	file_sallyport_controller_v1_records_proto_rawDescData []byte
 )
 
-func file_sallyport_internal_v1_records_proto_rawDescGZIP() []byte {
-	file_sallyport_internal_v1_records_proto_rawDescOnce.Do(func() {
-		file_sallyport_internal_v1_records_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_sallyport_internal_v1_records_proto_rawDesc), len(file_sallyport_internal_v1_records_proto_rawDesc)))
+func file_sallyport_controller_v1_records_proto_rawDescGZIP() []byte {
+	file_sallyport_controller_v1_records_proto_rawDescOnce.Do(func() {
+		file_sallyport_controller_v1_records_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_sallyport_controller_v1_records_proto_rawDesc), len(file_sallyport_controller_v1_records_proto_rawDesc)))
 	})
-	return file_sallyport_internal_v1_records_proto_rawDescData
+	return file_sallyport_controller_v1_records_proto_rawDescData
 }
 
-var file_sallyport_internal_v1_records_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sallyport_internal_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
-var file_sallyport_internal_v1_records_proto_goTypes = []any{
-	(Phase)(0),                    // 0: sallyport.internal.v1.Phase
-	(*Incarnation)(nil),           // 1: sallyport.internal.v1.Incarnation
-	(*Fleet)(nil),                 // 2: sallyport.internal.v1.Fleet
-	(*AddressPool)(nil),           // 3: sallyport.internal.v1.AddressPool
-	(*CertificateAuthority)(nil),  // 4: sallyport.internal.v1.CertificateAuthority
-	(*HostIdentity)(nil),          // 5: sallyport.internal.v1.HostIdentity
-	(*OperatorIdentity)(nil),      // 6: sallyport.internal.v1.OperatorIdentity
-	(*TokenSecret)(nil),           // 7: sallyport.internal.v1.TokenSecret
-	(*Epoch)(nil),                 // 8: sallyport.internal.v1.Epoch
-	(*Live)(nil),                  // 9: sallyport.internal.v1.Live
-	(*GenerationKey)(nil),         // 10: sallyport.internal.v1.GenerationKey
-	(*GenerationPhase)(nil),       // 11: sallyport.internal.v1.GenerationPhase
-	(*AddressPool_Released)(nil),  // 12: sallyport.internal.v1.AddressPool.Released
+var file_sallyport_controller_v1_records_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_sallyport_controller_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_sallyport_controller_v1_records_proto_goTypes = []any{
+	(Phase)(0),                    // 0: sallyport.controller.v1.Phase
+	(*Incarnation)(nil),           // 1: sallyport.controller.v1.Incarnation
+	(*Fleet)(nil),                 // 2: sallyport.controller.v1.Fleet
+	(*AddressPool)(nil),           // 3: sallyport.controller.v1.AddressPool
+	(*CertificateAuthority)(nil),  // 4: sallyport.controller.v1.CertificateAuthority
+	(*HostIdentity)(nil),          // 5: sallyport.controller.v1.HostIdentity
+	(*OperatorIdentity)(nil),      // 6: sallyport.controller.v1.OperatorIdentity
+	(*TokenSecret)(nil),           // 7: sallyport.controller.v1.TokenSecret
+	(*Epoch)(nil),                 // 8: sallyport.controller.v1.Epoch
+	(*Live)(nil),                  // 9: sallyport.controller.v1.Live
+	(*GenerationKey)(nil),         // 10: sallyport.controller.v1.GenerationKey
+	(*GenerationPhase)(nil),       // 11: sallyport.controller.v1.GenerationPhase
+	(*AddressPool_Released)(nil),  // 12: sallyport.controller.v1.AddressPool.Released
 	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 	(*v1.Transform)(nil),          // 14: sallyport.types.v1.Transform
 }
-var file_sallyport_internal_v1_records_proto_depIdxs = []int32{
-	13, // 0: sallyport.internal.v1.Incarnation.begin_time:type_name -> google.protobuf.Timestamp
-	12, // 1: sallyport.internal.v1.AddressPool.released:type_name -> sallyport.internal.v1.AddressPool.Released
-	13, // 2: sallyport.internal.v1.HostIdentity.not_after:type_name -> google.protobuf.Timestamp
-	13, // 3: sallyport.internal.v1.OperatorIdentity.not_after:type_name -> google.protobuf.Timestamp
-	13, // 4: sallyport.internal.v1.Epoch.begin_times:type_name -> google.protobuf.Timestamp
-	14, // 5: sallyport.internal.v1.GenerationKey.transform:type_name -> sallyport.types.v1.Transform
-	0,  // 6: sallyport.internal.v1.GenerationPhase.phase:type_name -> sallyport.internal.v1.Phase
-	14, // 7: sallyport.internal.v1.GenerationPhase.transform:type_name -> sallyport.types.v1.Transform
-	13, // 8: sallyport.internal.v1.AddressPool.Released.free_time:type_name -> google.protobuf.Timestamp
+var file_sallyport_controller_v1_records_proto_depIdxs = []int32{
+	13, // 0: sallyport.controller.v1.Incarnation.begin_time:type_name -> google.protobuf.Timestamp
+	12, // 1: sallyport.controller.v1.AddressPool.released:type_name -> sallyport.controller.v1.AddressPool.Released
+	13, // 2: sallyport.controller.v1.HostIdentity.not_after:type_name -> google.protobuf.Timestamp
+	13, // 3: sallyport.controller.v1.OperatorIdentity.not_after:type_name -> google.protobuf.Timestamp
+	13, // 4: sallyport.controller.v1.Epoch.begin_times:type_name -> google.protobuf.Timestamp
+	14, // 5: sallyport.controller.v1.GenerationKey.transform:type_name -> sallyport.types.v1.Transform
+	0,  // 6: sallyport.controller.v1.GenerationPhase.phase:type_name -> sallyport.controller.v1.Phase
+	14, // 7: sallyport.controller.v1.GenerationPhase.transform:type_name -> sallyport.types.v1.Transform
+	13, // 8: sallyport.controller.v1.AddressPool.Released.free_time:type_name -> google.protobuf.Timestamp
 	9,  // [9:9] is the sub-list for method output_type
 	9,  // [9:9] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
@@ -1158,27 +1158,27 @@ var file_sallyport_internal_v1_records_proto_depIdxs = []int32{
 	0,  // [0:9] is the sub-list for field type_name
 }
 
-func init() { file_sallyport_internal_v1_records_proto_init() }
-func file_sallyport_internal_v1_records_proto_init() {
-	if File_sallyport_internal_v1_records_proto != nil {
+func init() { file_sallyport_controller_v1_records_proto_init() }
+func file_sallyport_controller_v1_records_proto_init() {
+	if File_sallyport_controller_v1_records_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_internal_v1_records_proto_rawDesc), len(file_sallyport_internal_v1_records_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_controller_v1_records_proto_rawDesc), len(file_sallyport_controller_v1_records_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_sallyport_internal_v1_records_proto_goTypes,
-		DependencyIndexes: file_sallyport_internal_v1_records_proto_depIdxs,
-		EnumInfos:         file_sallyport_internal_v1_records_proto_enumTypes,
-		MessageInfos:      file_sallyport_internal_v1_records_proto_msgTypes,
+		GoTypes:           file_sallyport_controller_v1_records_proto_goTypes,
+		DependencyIndexes: file_sallyport_controller_v1_records_proto_depIdxs,
+		EnumInfos:         file_sallyport_controller_v1_records_proto_enumTypes,
+		MessageInfos:      file_sallyport_controller_v1_records_proto_msgTypes,
 	}.Build()
-	File_sallyport_internal_v1_records_proto = out.File
-	file_sallyport_internal_v1_records_proto_goTypes = nil
-	file_sallyport_internal_v1_records_proto_depIdxs = nil
+	File_sallyport_controller_v1_records_proto = out.File
+	file_sallyport_controller_v1_records_proto_goTypes = nil
+	file_sallyport_controller_v1_records_proto_depIdxs = nil
 }
