@@ -273,9 +273,12 @@ type CertificateAuthority struct {
 	// Private key, PKCS#8 DER, sealed for the record's key.
 	SealedPrivateKey []byte `protobuf:"bytes,2,opt,name=sealed_private_key,json=sealedPrivateKey,proto3" json:"sealed_private_key,omitempty"`
 	// True for the one that signs now.
-	Active        bool `protobuf:"varint,3,opt,name=active,proto3" json:"active,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Active bool `protobuf:"varint,3,opt,name=active,proto3" json:"active,omitempty"`
+	// The same key signed by the root that was active when this one was made, DER; empty for the first
+	// root. It lets a host that knows only the older root verify the newer one's certificates.
+	CrossCertificate []byte `protobuf:"bytes,4,opt,name=cross_certificate,json=crossCertificate,proto3" json:"cross_certificate,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CertificateAuthority) Reset() {
@@ -329,6 +332,13 @@ func (x *CertificateAuthority) GetActive() bool {
 	return false
 }
 
+func (x *CertificateAuthority) GetCrossCertificate() []byte {
+	if x != nil {
+		return x.CrossCertificate
+	}
+	return nil
+}
+
 // HostIdentity is the recorded key of a host. Key: identity/host/NAME.
 type HostIdentity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -339,7 +349,9 @@ type HostIdentity struct {
 	// Join token that the key came with.
 	TokenId string `protobuf:"bytes,3,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
 	// End of the newest certificate's life.
-	NotAfter      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	NotAfter *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	// Root that signed the newest certificate.
+	RootId        string `protobuf:"bytes,5,opt,name=root_id,json=rootId,proto3" json:"root_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +414,13 @@ func (x *HostIdentity) GetNotAfter() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *HostIdentity) GetRootId() string {
+	if x != nil {
+		return x.RootId
+	}
+	return ""
+}
+
 // OperatorIdentity is the recorded key of an operator. Key: identity/operator/NAME.
 type OperatorIdentity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -410,7 +429,9 @@ type OperatorIdentity struct {
 	// Role: viewer, operator or admin.
 	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
 	// End of the newest certificate's life.
-	NotAfter      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	NotAfter *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	// Root that signed the newest certificate.
+	RootId        string `protobuf:"bytes,4,opt,name=root_id,json=rootId,proto3" json:"root_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -466,11 +487,20 @@ func (x *OperatorIdentity) GetNotAfter() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *OperatorIdentity) GetRootId() string {
+	if x != nil {
+		return x.RootId
+	}
+	return ""
+}
+
 // TokenSecret is the secret half of a join token. Key: identity/token/ID.
 type TokenSecret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The secret, 16 bytes, sealed for the record's key.
-	SealedSecret  []byte `protobuf:"bytes,1,opt,name=sealed_secret,json=sealedSecret,proto3" json:"sealed_secret,omitempty"`
+	SealedSecret []byte `protobuf:"bytes,1,opt,name=sealed_secret,json=sealedSecret,proto3" json:"sealed_secret,omitempty"`
+	// Incarnation that made it: tokens of an older one are void.
+	Incarnation   uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -510,6 +540,13 @@ func (x *TokenSecret) GetSealedSecret() []byte {
 		return x.SealedSecret
 	}
 	return nil
+}
+
+func (x *TokenSecret) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
 }
 
 // Epoch is the one life of an agent that may be given keys. Key: epoch/HOST.
@@ -1033,22 +1070,26 @@ const file_sallyport_controller_v1_records_proto_rawDesc = "" +
 	"\breleased\x18\x02 \x03(\v2-.sallyport.controller.v1.AddressPool.ReleasedR\breleased\x1a[\n" +
 	"\bReleased\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x127\n" +
-	"\tfree_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bfreeTime\"~\n" +
+	"\tfree_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bfreeTime\"\xab\x01\n" +
 	"\x14CertificateAuthority\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12,\n" +
 	"\x12sealed_private_key\x18\x02 \x01(\fR\x10sealedPrivateKey\x12\x16\n" +
-	"\x06active\x18\x03 \x01(\bR\x06active\"\xa5\x01\n" +
+	"\x06active\x18\x03 \x01(\bR\x06active\x12+\n" +
+	"\x11cross_certificate\x18\x04 \x01(\fR\x10crossCertificate\"\xbe\x01\n" +
 	"\fHostIdentity\x12\x19\n" +
 	"\bhost_uid\x18\x01 \x01(\fR\ahostUid\x12&\n" +
 	"\x0fpublic_key_hash\x18\x02 \x01(\fR\rpublicKeyHash\x12\x19\n" +
 	"\btoken_id\x18\x03 \x01(\tR\atokenId\x127\n" +
-	"\tnot_after\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"\xa7\x01\n" +
+	"\tnot_after\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\x12\x17\n" +
+	"\aroot_id\x18\x05 \x01(\tR\x06rootId\"\xc0\x01\n" +
 	"\x10OperatorIdentity\x12&\n" +
 	"\x0fpublic_key_hash\x18\x01 \x01(\fR\rpublicKeyHash\x122\n" +
 	"\x04role\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19R\x06viewerR\boperatorR\x05adminR\x04role\x127\n" +
-	"\tnot_after\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"2\n" +
+	"\tnot_after\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\x12\x17\n" +
+	"\aroot_id\x18\x04 \x01(\tR\x06rootId\"T\n" +
 	"\vTokenSecret\x12#\n" +
-	"\rsealed_secret\x18\x01 \x01(\fR\fsealedSecret\"\xae\x01\n" +
+	"\rsealed_secret\x18\x01 \x01(\fR\fsealedSecret\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\"\xae\x01\n" +
 	"\x05Epoch\x12\x19\n" +
 	"\bhost_uid\x18\x01 \x01(\fR\ahostUid\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\fR\x05epoch\x12\x16\n" +

@@ -1072,8 +1072,10 @@ func (x *JoinTokenSpec) GetExpireTime() *timestamppb.Timestamp {
 // JoinTokenStatus is what came of a token.
 type JoinTokenStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Hosts that joined.
-	Uses          []*JoinTokenStatus_Use `protobuf:"bytes,1,rep,name=uses,proto3" json:"uses,omitempty"`
+	// Hosts that joined, the newest 64 of them, newest last.
+	Uses []*JoinTokenStatus_Use `protobuf:"bytes,1,rep,name=uses,proto3" json:"uses,omitempty"`
+	// How many hosts joined.
+	UseCount      uint32 `protobuf:"varint,2,opt,name=use_count,json=useCount,proto3" json:"use_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1113,6 +1115,13 @@ func (x *JoinTokenStatus) GetUses() []*JoinTokenStatus_Use {
 		return x.Uses
 	}
 	return nil
+}
+
+func (x *JoinTokenStatus) GetUseCount() uint32 {
+	if x != nil {
+		return x.UseCount
+	}
+	return 0
 }
 
 // SecurityAssociation is one direction of protected traffic (RFC 4301 section 4.1); read-only.
@@ -1602,9 +1611,10 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:j\xbaHg\x1ae\n" +
-	"\x0ehost_or_prefix\x12$set just one of host and name_prefix\x1a-(this.host == '') != (this.name_prefix == '')\"\xc4\x01\n" +
+	"\x0ehost_or_prefix\x12$set just one of host and name_prefix\x1a-(this.host == '') != (this.name_prefix == '')\"\xe1\x01\n" +
 	"\x0fJoinTokenStatus\x12>\n" +
-	"\x04uses\x18\x01 \x03(\v2*.sallyport.operator.v1.JoinTokenStatus.UseR\x04uses\x1aq\n" +
+	"\x04uses\x18\x01 \x03(\v2*.sallyport.operator.v1.JoinTokenStatus.UseR\x04uses\x12\x1b\n" +
+	"\tuse_count\x18\x02 \x01(\rR\buseCount\x1aq\n" +
 	"\x03Use\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12&\n" +
 	"\x0fpublic_key_hash\x18\x02 \x01(\tR\rpublicKeyHash\x12.\n" +
