@@ -43,7 +43,8 @@ var (
 	ErrSPI = errors.New("esp: packet is for another SPI")
 	// ErrReplayed: the sequence number was seen before, or is 0.
 	ErrReplayed = errors.New("esp: packet is replayed")
-	// ErrLate: the sequence number lies left of the replay window.
+	// ErrLate: the sequence number lies left of the replay window. With ESN such a packet
+	// mostly counts as ErrICV, since its low half is taken for one of the next 2^32.
 	ErrLate = errors.New("esp: packet is left of the replay window")
 	// ErrICV: the integrity check failed: forged, damaged, or sealed under another key.
 	ErrICV = errors.New("esp: integrity check failed")

@@ -59,11 +59,9 @@ func (o *Opener) Open(packet []byte) (Opened, error) {
 	if err != nil {
 		return Opened{}, dropReason(err)
 	}
-	copy(o.nonce[saltLen:], packet[fixedLen:o.header])
-	body := packet[o.header:]
-	body, err = o.aead.Open(body[:0], o.nonce[:], body, o.setSeq(seq))
+	body, err := o.decrypt(packet, seq)
 	if err != nil {
-		return Opened{}, ErrICV
+		return Opened{}, err
 	}
 	if err := o.window.Accept(seq); err != nil {
 		return Opened{}, dropReason(err)
@@ -77,6 +75,16 @@ func (o *Opener) Open(packet []byte) (Opened, error) {
 		return Opened{}, err
 	}
 	return Opened{Payload: payload, NextHeader: nextHeader, Seq: seq}, nil
+}
+
+// decrypt verifies the ICV and returns the body in the clear, trailer included.
+func (o *Opener) decrypt(packet []byte, seq uint64) ([]byte, error) {
+	body := packet[o.header:]
+	body, err := o.aead.Open(body[:0], o.setIV(packet), body, o.setSeq(seq))
+	if err != nil {
+		return nil, ErrICV
+	}
+	return body, nil
 }
 
 func (o *Opener) checkHeader(packet []byte) error {

@@ -61,12 +61,14 @@ func (s *Sealer) Seal(dst, payload []byte, nextHeader uint8) ([]byte, error) {
 // section 2.7; the receiver finds the payload's end by the inner IP header. The
 // packet takes SealedLen(len(payload)+tfc) bytes.
 func (s *Sealer) SealTFC(dst, payload []byte, nextHeader uint8, tfc int) ([]byte, error) {
-	if tfc < 0 {
-		tfc = 0
+	space := cap(dst) - len(dst)
+	tfc = max(tfc, 0)
+	if tfc > space { // before it is added to anything: it may be huge
+		return dst, ErrNoSpace
 	}
 	n := len(payload) + tfc
 	total := s.SealedLen(n)
-	if cap(dst)-len(dst) < total {
+	if total > space {
 		return dst, ErrNoSpace
 	}
 	if s.seq >= maxSeq(s.esn) {
@@ -79,7 +81,7 @@ func (s *Sealer) SealTFC(dst, payload []byte, nextHeader uint8, tfc int) ([]byte
 	clear(body[len(payload):n])
 	putTrailer(body[n:], nextHeader)
 	s.putHeader(packet)
-	s.aead.Seal(body[:0], s.nonce[:], body, s.setSeq(s.seq))
+	s.encrypt(packet, s.seq)
 	return dst[:len(dst)+total], nil
 }
 
@@ -90,7 +92,12 @@ func (s *Sealer) putHeader(packet []byte) {
 	binary.BigEndian.PutUint32(packet, s.spi)
 	binary.BigEndian.PutUint32(packet[spiLen:], uint32(s.seq))
 	binary.BigEndian.PutUint64(packet[fixedLen:], s.seq)
-	binary.BigEndian.PutUint64(s.nonce[saltLen:], s.seq)
+}
+
+// encrypt seals a packet whose header and body are in place.
+func (s *suite) encrypt(packet []byte, seq uint64) {
+	body := packet[s.header : len(packet)-s.icv]
+	s.aead.Seal(body[:0], s.setIV(packet), body, s.setSeq(seq))
 }
 
 // place moves payload to the front of body unless it is there.

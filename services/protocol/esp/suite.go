@@ -38,7 +38,7 @@ func newSuite(c Config) (suite, error) {
 	if err != nil {
 		return suite{}, err
 	}
-	if aead.NonceSize() != nonceLen || len(salt) != saltLen || aead.Overhead() != c.Encryption.ICVLen {
+	if aead.NonceSize() != nonceLen || len(salt)+c.Encryption.IVLen != nonceLen || aead.Overhead() != c.Encryption.ICVLen {
 		return suite{}, fmt.Errorf("%w: %s has another nonce or ICV than ESP's AEADs", transform.ErrUnknown, c.Encryption.Name)
 	}
 	s := suite{
@@ -52,6 +52,13 @@ func newSuite(c Config) (suite, error) {
 	copy(s.nonce[:], salt)
 	binary.BigEndian.PutUint32(s.aad[:], c.SPI)
 	return s, nil
+}
+
+// setIV returns the nonce, RFC 4106 section 4: the salt and the packet's IV. It is
+// valid until the next call.
+func (s *suite) setIV(packet []byte) []byte {
+	copy(s.nonce[saltLen:], packet[fixedLen:s.header])
+	return s.nonce[:]
 }
 
 // setSeq returns the AAD for seq, RFC 4106 section 5: SPI and sequence number, of 64
