@@ -27,7 +27,8 @@ const (
 // Metadata is what every resource has.
 type Metadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name, unique within the kind: lower-case letters, digits, '-' and '.', at most 63 characters.
+	// Name, unique within the kind: lower-case letters, digits, '-' and '.', at most 63 characters. Empty
+	// only when a JoinToken is created: the controller names it.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Labels by which policies and lists select.
 	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -396,7 +397,9 @@ type HostStatus struct {
 	// Pairs up.
 	PairsUp uint32 `protobuf:"varint,13,opt,name=pairs_up,json=pairsUp,proto3" json:"pairs_up,omitempty"`
 	// What is wrong with the host, for example DuplicateIdentity.
-	Conditions    []*Condition `protobuf:"bytes,14,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	Conditions []*Condition `protobuf:"bytes,14,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	// Generations of the host's pairs made before this time are rekeyed (sallyport rekey).
+	RekeyBefore   *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=rekey_before,json=rekeyBefore,proto3" json:"rekey_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -525,6 +528,13 @@ func (x *HostStatus) GetPairsUp() uint32 {
 func (x *HostStatus) GetConditions() []*Condition {
 	if x != nil {
 		return x.Conditions
+	}
+	return nil
+}
+
+func (x *HostStatus) GetRekeyBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RekeyBefore
 	}
 	return nil
 }
@@ -1127,7 +1137,8 @@ func (x *JoinTokenStatus) GetUseCount() uint32 {
 // SecurityAssociation is one direction of protected traffic (RFC 4301 section 4.1); read-only.
 type SecurityAssociation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Metadata. The name is the identifier of the SA pair and the sending host.
+	// Metadata. The name is PAIR.GENERATION.HOST: identifier of the pair of hosts, generation with ten
+	// digits, sending host. Labels source, destination, policy and phase are there to select by.
 	Metadata *Metadata `protobuf:"bytes,1,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// What it is.
 	Status        *SecurityAssociationStatus `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
@@ -1199,7 +1210,9 @@ type SecurityAssociationStatus struct {
 	// When it is rekeyed.
 	RekeyTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=rekey_time,json=rekeyTime,proto3" json:"rekey_time,omitempty"`
 	// When it ends.
-	HardTime      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=hard_time,json=hardTime,proto3" json:"hard_time,omitempty"`
+	HardTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=hard_time,json=hardTime,proto3" json:"hard_time,omitempty"`
+	// Identifier of the SA pair, hexadecimal, as agents log it.
+	Id            string `protobuf:"bytes,10,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1295,6 +1308,13 @@ func (x *SecurityAssociationStatus) GetHardTime() *timestamppb.Timestamp {
 		return x.HardTime
 	}
 	return nil
+}
+
+func (x *SecurityAssociationStatus) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
 }
 
 // Event is something that happened; read-only, kept for a day.
@@ -1511,9 +1531,9 @@ var File_sallyport_operator_v1_resources_proto protoreflect.FileDescriptor
 
 const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"%sallyport/operator/v1/resources.proto\x12\x15sallyport.operator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x03\n" +
-	"\bMetadata\x12@\n" +
-	"\x04name\x18\x01 \x01(\tB,\xbaH)r'2%^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$R\x04name\x12\xbb\x01\n" +
+	"%sallyport/operator/v1/resources.proto\x12\x15sallyport.operator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x03\n" +
+	"\bMetadata\x12C\n" +
+	"\x04name\x18\x01 \x01(\tB/\xbaH,r*2(^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$R\x04name\x12\xbb\x01\n" +
 	"\x06labels\x18\x02 \x03(\v2+.sallyport.operator.v1.Metadata.LabelsEntryBv\xbaHs\x9a\x01p\x10@\"4r220^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$*6r422^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$R\x06labels\x12#\n" +
 	"\brevision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\brevision\x12*\n" +
 	"\x03uid\x18\x04 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{16})?$R\x03uid\x12;\n" +
@@ -1536,7 +1556,7 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\x06status\x18\x03 \x01(\v2!.sallyport.operator.v1.HostStatusR\x06status\"j\n" +
 	"\bHostSpec\x12,\n" +
 	"\asubnets\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x80\x02\x18\x01\"\x05r\x03\xe8\x01\x01R\asubnets\x120\n" +
-	"\tendpoints\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x04\x18\x01\"\x06r\x04\x10\x02\x18@R\tendpoints\"\xc8\x04\n" +
+	"\tendpoints\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x04\x18\x01\"\x06r\x04\x10\x02\x18@R\tendpoints\"\x87\x05\n" +
 	"\n" +
 	"HostStatus\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x16\n" +
@@ -1556,7 +1576,8 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\bpairs_up\x18\r \x01(\rR\apairsUp\x12@\n" +
 	"\n" +
 	"conditions\x18\x0e \x03(\v2 .sallyport.operator.v1.ConditionR\n" +
-	"conditions\"~\n" +
+	"conditions\x12=\n" +
+	"\frekey_before\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\vrekeyBefore\"~\n" +
 	"\tCondition\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12C\n" +
@@ -1621,7 +1642,7 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xa4\x01\n" +
 	"\x13SecurityAssociation\x12C\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12H\n" +
-	"\x06status\x18\x02 \x01(\v20.sallyport.operator.v1.SecurityAssociationStatusR\x06status\"\xc5\x02\n" +
+	"\x06status\x18\x02 \x01(\v20.sallyport.operator.v1.SecurityAssociationStatusR\x06status\"\xd5\x02\n" +
 	"\x19SecurityAssociationStatus\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12 \n" +
 	"\vdestination\x18\x02 \x01(\tR\vdestination\x12\x16\n" +
@@ -1634,7 +1655,9 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\bproposal\x18\a \x01(\tR\bproposal\x129\n" +
 	"\n" +
 	"rekey_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\trekeyTime\x127\n" +
-	"\thard_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bhardTime\"\x88\x01\n" +
+	"\thard_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bhardTime\x12\x0e\n" +
+	"\x02id\x18\n" +
+	" \x01(\tR\x02id\"\x88\x01\n" +
 	"\x05Event\x12C\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12:\n" +
 	"\x06status\x18\x02 \x01(\v2\".sallyport.operator.v1.EventStatusR\x06status\"\xc7\x01\n" +
@@ -1699,34 +1722,35 @@ var file_sallyport_operator_v1_resources_proto_depIdxs = []int32{
 	20, // 10: sallyport.operator.v1.HostStatus.transition_time:type_name -> google.protobuf.Timestamp
 	20, // 11: sallyport.operator.v1.HostStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
 	5,  // 12: sallyport.operator.v1.HostStatus.conditions:type_name -> sallyport.operator.v1.Condition
-	20, // 13: sallyport.operator.v1.Condition.transition_time:type_name -> google.protobuf.Timestamp
-	0,  // 14: sallyport.operator.v1.Policy.metadata:type_name -> sallyport.operator.v1.Metadata
-	7,  // 15: sallyport.operator.v1.Policy.spec:type_name -> sallyport.operator.v1.PolicySpec
-	9,  // 16: sallyport.operator.v1.Policy.status:type_name -> sallyport.operator.v1.PolicyStatus
-	8,  // 17: sallyport.operator.v1.PolicySpec.lifetime:type_name -> sallyport.operator.v1.PolicyLifetime
-	21, // 18: sallyport.operator.v1.PolicyLifetime.rekey_time:type_name -> google.protobuf.Duration
-	21, // 19: sallyport.operator.v1.PolicyLifetime.hard_time:type_name -> google.protobuf.Duration
-	20, // 20: sallyport.operator.v1.PolicyStatus.rekey_before:type_name -> google.protobuf.Timestamp
-	5,  // 21: sallyport.operator.v1.PolicyStatus.conditions:type_name -> sallyport.operator.v1.Condition
-	0,  // 22: sallyport.operator.v1.JoinToken.metadata:type_name -> sallyport.operator.v1.Metadata
-	11, // 23: sallyport.operator.v1.JoinToken.spec:type_name -> sallyport.operator.v1.JoinTokenSpec
-	12, // 24: sallyport.operator.v1.JoinToken.status:type_name -> sallyport.operator.v1.JoinTokenStatus
-	18, // 25: sallyport.operator.v1.JoinTokenSpec.labels:type_name -> sallyport.operator.v1.JoinTokenSpec.LabelsEntry
-	20, // 26: sallyport.operator.v1.JoinTokenSpec.expire_time:type_name -> google.protobuf.Timestamp
-	19, // 27: sallyport.operator.v1.JoinTokenStatus.uses:type_name -> sallyport.operator.v1.JoinTokenStatus.Use
-	0,  // 28: sallyport.operator.v1.SecurityAssociation.metadata:type_name -> sallyport.operator.v1.Metadata
-	14, // 29: sallyport.operator.v1.SecurityAssociation.status:type_name -> sallyport.operator.v1.SecurityAssociationStatus
-	20, // 30: sallyport.operator.v1.SecurityAssociationStatus.rekey_time:type_name -> google.protobuf.Timestamp
-	20, // 31: sallyport.operator.v1.SecurityAssociationStatus.hard_time:type_name -> google.protobuf.Timestamp
-	0,  // 32: sallyport.operator.v1.Event.metadata:type_name -> sallyport.operator.v1.Metadata
-	16, // 33: sallyport.operator.v1.Event.status:type_name -> sallyport.operator.v1.EventStatus
-	20, // 34: sallyport.operator.v1.EventStatus.time:type_name -> google.protobuf.Timestamp
-	20, // 35: sallyport.operator.v1.JoinTokenStatus.Use.time:type_name -> google.protobuf.Timestamp
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	20, // 13: sallyport.operator.v1.HostStatus.rekey_before:type_name -> google.protobuf.Timestamp
+	20, // 14: sallyport.operator.v1.Condition.transition_time:type_name -> google.protobuf.Timestamp
+	0,  // 15: sallyport.operator.v1.Policy.metadata:type_name -> sallyport.operator.v1.Metadata
+	7,  // 16: sallyport.operator.v1.Policy.spec:type_name -> sallyport.operator.v1.PolicySpec
+	9,  // 17: sallyport.operator.v1.Policy.status:type_name -> sallyport.operator.v1.PolicyStatus
+	8,  // 18: sallyport.operator.v1.PolicySpec.lifetime:type_name -> sallyport.operator.v1.PolicyLifetime
+	21, // 19: sallyport.operator.v1.PolicyLifetime.rekey_time:type_name -> google.protobuf.Duration
+	21, // 20: sallyport.operator.v1.PolicyLifetime.hard_time:type_name -> google.protobuf.Duration
+	20, // 21: sallyport.operator.v1.PolicyStatus.rekey_before:type_name -> google.protobuf.Timestamp
+	5,  // 22: sallyport.operator.v1.PolicyStatus.conditions:type_name -> sallyport.operator.v1.Condition
+	0,  // 23: sallyport.operator.v1.JoinToken.metadata:type_name -> sallyport.operator.v1.Metadata
+	11, // 24: sallyport.operator.v1.JoinToken.spec:type_name -> sallyport.operator.v1.JoinTokenSpec
+	12, // 25: sallyport.operator.v1.JoinToken.status:type_name -> sallyport.operator.v1.JoinTokenStatus
+	18, // 26: sallyport.operator.v1.JoinTokenSpec.labels:type_name -> sallyport.operator.v1.JoinTokenSpec.LabelsEntry
+	20, // 27: sallyport.operator.v1.JoinTokenSpec.expire_time:type_name -> google.protobuf.Timestamp
+	19, // 28: sallyport.operator.v1.JoinTokenStatus.uses:type_name -> sallyport.operator.v1.JoinTokenStatus.Use
+	0,  // 29: sallyport.operator.v1.SecurityAssociation.metadata:type_name -> sallyport.operator.v1.Metadata
+	14, // 30: sallyport.operator.v1.SecurityAssociation.status:type_name -> sallyport.operator.v1.SecurityAssociationStatus
+	20, // 31: sallyport.operator.v1.SecurityAssociationStatus.rekey_time:type_name -> google.protobuf.Timestamp
+	20, // 32: sallyport.operator.v1.SecurityAssociationStatus.hard_time:type_name -> google.protobuf.Timestamp
+	0,  // 33: sallyport.operator.v1.Event.metadata:type_name -> sallyport.operator.v1.Metadata
+	16, // 34: sallyport.operator.v1.Event.status:type_name -> sallyport.operator.v1.EventStatus
+	20, // 35: sallyport.operator.v1.EventStatus.time:type_name -> google.protobuf.Timestamp
+	20, // 36: sallyport.operator.v1.JoinTokenStatus.Use.time:type_name -> google.protobuf.Timestamp
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_operator_v1_resources_proto_init() }
