@@ -1,0 +1,151 @@
+//go:build linux
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Pings is what became of a series of echo requests.
+type Pings struct{ Sent, Received int }
+
+// Lost is the number of requests without an answer.
+func (p Pings) Lost() int { return p.Sent - p.Received }
+
+func (p Pings) String() string { return fmt.Sprintf("%d sent, %d lost", p.Sent, p.Lost()) }
+
+var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+
+func parsePings(out []byte) (Pings, error) {
+	m := pingSummary.FindSubmatch(out)
+	if m == nil {
+		return Pings{}, fmt.Errorf("lab: ping said: %s", out)
+	}
+	sent, _ := strconv.Atoi(string(m[1]))
+	received, _ := strconv.Atoi(string(m[2]))
+	return Pings{Sent: sent, Received: received}, nil
+}
+
+// Ping sends count echo requests from a node, 50 ms apart, and waits a second for the last answer.
+func (l *Lab) Ping(ctx context.Context, node string, to netip.Addr, count int) (Pings, error) {
+	out, err := l.Command(ctx, node, "ping", "-n", "-q", "-i", "0.05", "-W", "1", "-c", strconv.Itoa(count), to.String()).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		return Pings{}, fmt.Errorf("lab: ping: %w", err)
+	}
+	return parsePings(out)
+}
+
+// Pinger pings until it is stopped.
+type Pinger struct {
+	cmd *exec.Cmd
+	out bytes.Buffer
+}
+
+// StartPing begins to ping from a node, every 20 ms.
+func (l *Lab) StartPing(ctx context.Context, node string, to netip.Addr) (*Pinger, error) {
+	p := &Pinger{cmd: l.Command(ctx, node, "ping", "-n", "-q", "-i", "0.02", "-W", "1", to.String())}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("lab: ping: %w", err)
+	}
+	return p, nil
+}
+
+// Stop ends the series. The last request may still be on its way, and does not count as lost.
+func (p *Pinger) Stop() (Pings, error) {
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		return Pings{}, fmt.Errorf("lab: ping: %w", err)
+	}
+	_ = p.cmd.Wait() // its exit status says whether an answer was missing; the summary says it better
+	pings, err := parsePings(p.out.Bytes())
+	if err == nil && pings.Lost() == 1 {
+		pings.Sent-- // the one in flight
+	}
+	return pings, err
+}
+
+// Transfer is what iperf3 moved.
+type Transfer struct {
+	Bytes       int64
+	Seconds     float64
+	Retransmits int
+}
+
+// Megabits is the rate in Mbit/s.
+func (t Transfer) Megabits() float64 { return float64(t.Bytes) * 8 / 1e6 / t.Seconds }
+
+// Transfer moves bytes over one TCP stream from a node to an address of another.
+func (l *Lab) Transfer(ctx context.Context, from, to string, addr netip.Addr, bytes int64) (Transfer, error) {
+	if err := checkTools(map[string]string{"iperf3": "iperf3"}); err != nil {
+		return Transfer{}, err
+	}
+	const port = "5201"
+	server := l.Command(ctx, to, "iperf3", "-s", "-1", "-B", addr.String(), "-p", port)
+	if err := server.Start(); err != nil {
+		return Transfer{}, fmt.Errorf("lab: iperf3: %w", err)
+	}
+	defer func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	}()
+	var out []byte
+	err := retry(ctx, 10*time.Second, func() (err error) {
+		out, err = l.Command(ctx, from, "iperf3", "-c", addr.String(), "-p", port, "-n", strconv.FormatInt(bytes, 10), "-J").Output()
+		return err
+	})
+	if err != nil {
+		return Transfer{}, fmt.Errorf("lab: iperf3: %w: %s", err, out)
+	}
+	return parseTransfer(out)
+}
+
+func parseTransfer(out []byte) (Transfer, error) {
+	var report struct {
+		End struct {
+			Sent struct {
+				Retransmits int `json:"retransmits"`
+			} `json:"sum_sent"`
+			Received struct {
+				Bytes   int64   `json:"bytes"`
+				Seconds float64 `json:"seconds"`
+			} `json:"sum_received"`
+		} `json:"end"`
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		return Transfer{}, fmt.Errorf("lab: iperf3: %w", err)
+	}
+	return Transfer{
+		Bytes:       report.End.Received.Bytes,
+		Seconds:     report.End.Received.Seconds,
+		Retransmits: report.End.Sent.Retransmits,
+	}, nil
+}
+
+// retry tries every 100 ms until it works, the limit has passed or the context ends.
+func retry(ctx context.Context, limit time.Duration, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
