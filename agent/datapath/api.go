@@ -16,6 +16,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
 // PairID names a pair: both directions between two ends under one policy. It is random.
@@ -30,17 +32,11 @@ type SAID [16]byte
 // String is the id in hexadecimal.
 func (id SAID) String() string { return hex.EncodeToString(id[:]) }
 
-// Selector is one traffic selector (RFC 4301 section 4.4.1.1): a prefix on one side of the traffic.
-// The zero Protocol matches every protocol; PortLow and PortHigh (inclusive) are looked at only when
-// Protocol is TCP, UDP, SCTP, UDP-Lite or DCCP. Zero ports (0-0) mean any port.
-type Selector struct {
-	Prefix            netip.Prefix
-	Protocol          uint8
-	PortLow, PortHigh uint16
-}
+// Selector is one traffic selector: a range of addresses, a protocol and ports.
+type Selector = spd.Selector
 
 // PrefixSelector selects every packet from or to p.
-func PrefixSelector(p netip.Prefix) Selector { return Selector{Prefix: p.Masked()} }
+func PrefixSelector(p netip.Prefix) Selector { return spd.Prefix(p) }
 
 // PathSpec says where the other end is, as far as the controller knows.
 type PathSpec struct {

@@ -7,27 +7,27 @@ type Reason uint8
 
 // Why packets are dropped.
 const (
-	OutMalformed  Reason = iota // the inner packet from the TUN does not parse
-	OutNoPolicy                 // no SPD entry matches (RFC 4301 section 5.1)
-	OutNoSA                     // the pair has no outbound SA
-	OutNoPath                   // the address of the other end is not known
-	OutExpired                  // the outbound SA has reached its hard lifetime
-	OutExhausted                // the outbound sequence number may not cycle (RFC 4303 section 3.3.3)
-	OutTooBig                   // the inner packet does not fit into a datagram
-	OutSend                     // the socket refused the datagram
-	OutTUN                      // the TUN gave an error instead of a packet
-	InTruncated                 // a datagram too short for ESP
-	InIKE                       // an IKE datagram, and nobody takes them
-	InNoSA                      // no inbound SA has the SPI (RFC 4303 section 3.4.2)
-	InReplayed                  // a sequence number seen before or left of the window
-	InForged                    // the ICV is wrong
-	InMalformed                 // padding, next header or inner packet do not parse
-	InSelector                  // the inner packet is not in the SA's selectors (RFC 4301 section 5.2)
-	InExpired                   // the inbound SA has reached its hard lifetime
-	InNextHeader                // neither IPv4, IPv6 nor a dummy
-	InWrite                     // the TUN refused the packet
-	ProbeLimited                // a probe beyond the rate limit
-	ProbeStale                  // an answer to no outstanding probe
+	OutMalformed Reason = iota // the inner packet from the TUN does not parse
+	OutNoPolicy                // no SPD entry matches (RFC 4301 section 5.1)
+	OutNoSA                    // the pair has no outbound SA
+	OutNoPath                  // the address of the other end is not known
+	OutExpired                 // the outbound SA has reached its hard lifetime
+	OutExhausted               // the outbound sequence number may not cycle (RFC 4303 section 3.3.3)
+	OutTooBig                  // the inner packet does not fit into a datagram
+	OutSend                    // the socket refused the datagram
+	OutTUN                     // the TUN gave an error instead of a packet
+	InTruncated                // a datagram too short for ESP
+	InIKE                      // an IKE datagram, and nobody takes them
+	InNoSA                     // no inbound SA has the SPI (RFC 4303 section 3.4.2)
+	InReplayed                 // a sequence number seen before or left of the window
+	InForged                   // the ICV is wrong
+	InMalformed                // padding, next header or inner packet do not parse
+	InSelector                 // the inner packet is not in the SA's selectors (RFC 4301 section 5.2)
+	InExpired                  // the inbound SA has reached its hard lifetime
+	InNextHeader               // neither IPv4, IPv6 nor a dummy
+	InWrite                    // the TUN refused the packet
+	ProbeLimited               // a probe beyond the rate limit
+	ProbeStale                 // an answer to no outstanding probe
 	reasons
 )
 

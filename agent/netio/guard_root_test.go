@@ -1,0 +1,236 @@
+package netio_test
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/agent/netio/nstest"
+)
+
+// guardLab is one guarded gateway between a subnet of its own and a hostile underlay:
+//
+//	  lan ns ─────────────── gateway ns (guard) ──────────────── evil ns
+//	192.168.5.2 lan0   eth1 192.168.5.1   eth0 172.16.0.1   eth0 172.16.0.2, default route
+//	 fd05::2                fd05::1           fd16::1           fd16::2
+//	                   sally0 10.99.0.1, fd99::1         and any address it likes:
+//	                                                     192.168.6.5 fd06::5 10.99.0.2 fd99::2
+type guardLab struct {
+	t                  *testing.T
+	lan, gateway, evil *nstest.Namespace
+	network            *netio.Network
+}
+
+func newGuardLab(t *testing.T) *guardLab {
+	d := desired
+	d.Subnets = append(prefixes("fd05::/64"), d.Subnets...)
+	d.Remote = append(prefixes("fd06::/64"), d.Remote...)
+	gateway, network, _ := applied(t, d)
+	l := &guardLab{t: t, gateway: gateway, network: network, lan: nstest.New(t), evil: nstest.New(t)}
+	nstest.Connect(t, gateway, "eth0", prefixes("172.16.0.1/24", "fd16::1/64"),
+		l.evil, "eth0", prefixes("172.16.0.2/24", "fd16::2/64", "192.168.6.5/32", "fd06::5/128", "10.99.0.2/32", "fd99::2/128"))
+	nstest.Connect(t, gateway, "eth1", prefixes("192.168.5.1/24", "fd05::1/64"),
+		l.lan, "lan0", prefixes("192.168.5.2/24", "fd05::2/64"))
+	for _, f := range [][2]string{{"172.16.0.2", "172.16.0.1"}, {"fd16::2", "fd16::1"}} {
+		gateway.Run("ip", "route", "add", "default", "via", f[0])
+		l.evil.Run("ip", "route", "add", "default", "via", f[1])
+	}
+	for _, gw := range []string{"192.168.5.1", "fd05::1"} {
+		l.lan.Run("ip", "route", "add", "default", "via", gw)
+	}
+	gateway.Run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+	// Spoofed sources must die in the guard, not in the reverse path check.
+	gateway.Run("sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth0.rp_filter=0")
+	return l
+}
+
+// in is the same lab for a subtest.
+func (l guardLab) in(t *testing.T) *guardLab {
+	l.t = t
+	return &l
+}
+
+// send sends one UDP datagram from inside ns.
+func (l *guardLab) send(ns *nstest.Namespace, from, to string) error {
+	var err error
+	ns.Do(func() {
+		var c net.Conn
+		d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.MustParseAddrPort(from))}
+		if c, err = d.Dial("udp", to); err != nil {
+			return
+		}
+		defer c.Close()
+		_, err = c.Write([]byte("clear"))
+	})
+	return err
+}
+
+func (l *guardLab) counters() map[string]uint64 {
+	l.t.Helper()
+	var c map[string]uint64
+	var err error
+	l.gateway.Do(func() { c, err = netio.GuardCounters(l.t.Context(), netio.Config{}) })
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return c
+}
+
+// dropped asserts that what do sends is dropped and counted under counter.
+func (l *guardLab) dropped(counter string, do func() error) {
+	l.t.Helper()
+	before := l.counters()[counter]
+	if err := do(); err != nil {
+		l.t.Logf("sender saw %v", err) // a drop on output is an error to the sender
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for l.counters()[counter] == before {
+		if time.Now().After(deadline) {
+			l.t.Fatalf("nothing counted as %s: %v", counter, l.counters())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// delivered asserts that what do sends arrives at addr inside ns.
+func (l *guardLab) delivered(ns *nstest.Namespace, addr string, do func() error) {
+	l.t.Helper()
+	var c *net.UDPConn
+	var err error
+	ns.Do(func() { c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(addr))) })
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer c.Close()
+	if err := do(); err != nil {
+		l.t.Fatal(err)
+	}
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, _, err := c.ReadFromUDP(make([]byte, 64)); err != nil {
+		l.t.Fatalf("not delivered to %s: %v; %v", addr, err, l.counters())
+	}
+}
+
+func TestGuardDropsClearPackets(t *testing.T) {
+	l := newGuardLab(t)
+	for _, c := range []struct{ name, from, to, counter string }{
+		{"remote subnet to our subnet, forwarded", "192.168.6.5:1", "192.168.5.2:9", netio.CounterClearIn},
+		{"remote subnet to our subnet, forwarded v6", "[fd06::5]:1", "[fd05::2]:9", netio.CounterClearIn},
+		{"remote subnet to our own address in our subnet", "192.168.6.5:1", "192.168.5.1:9", netio.CounterClearIn},
+		{"to our overlay address", "172.16.0.2:1", "10.99.0.1:9", netio.CounterSpoofed},
+		{"to our overlay address v6", "[fd16::2]:1", "[fd99::1]:9", netio.CounterSpoofed},
+		{"to our overlay address, port 4500", "172.16.0.2:1", "10.99.0.1:4500", netio.CounterSpoofed},
+		{"from the pool", "10.99.0.2:1", "172.16.0.1:9", netio.CounterSpoofed},
+		{"from the pool v6", "[fd99::2]:1", "[fd16::1]:9", netio.CounterSpoofed},
+		{"from the pool to our subnet", "10.99.0.2:1", "192.168.5.2:9", netio.CounterSpoofed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := l.in(t)
+			l.dropped(c.counter, func() error { return l.send(l.evil, c.from, c.to) })
+		})
+	}
+}
+
+// TestGuardHoldsWithoutAgent: the TUN and its routes are gone, as after kill -9.
+func TestGuardHoldsWithoutAgent(t *testing.T) {
+	l := newGuardLab(t)
+	l.gateway.Run("ip", "link", "del", "sally0")
+	l.gateway.Run("ip", "route", "flush", "table", "5350") // the unreachable pool would mask the guard
+	l.gateway.Run("ip", "-6", "route", "flush", "table", "5350")
+	for _, c := range []struct {
+		name     string
+		ns       *nstest.Namespace
+		from, to string
+	}{
+		{"ourselves to a remote subnet", l.gateway, "172.16.0.1:1", "192.168.6.5:9"},
+		{"ourselves to a remote subnet v6", l.gateway, "[fd16::1]:1", "[fd06::5]:9"},
+		{"ourselves to an overlay address", l.gateway, "172.16.0.1:1", "10.99.0.2:9"},
+		{"ourselves to an address in the pool that nobody has", l.gateway, "172.16.0.1:1", "10.99.77.1:9"},
+		{"our subnet to a remote subnet", l.lan, "192.168.5.2:1", "192.168.6.5:9"},
+		{"our subnet to a remote subnet v6", l.lan, "[fd05::2]:1", "[fd06::5]:9"},
+		{"unmarked, port 4500 to a remote subnet", l.gateway, "172.16.0.1:4500", "192.168.6.5:4500"},
+		{"our subnet, port 4500 to a remote subnet", l.lan, "192.168.5.2:4500", "192.168.6.5:4500"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := l.in(t)
+			l.dropped(netio.CounterClearOut, func() error { return l.send(c.ns, c.from, c.to) })
+		})
+	}
+}
+
+func TestGuardPassesTheRest(t *testing.T) {
+	l := newGuardLab(t)
+	for _, c := range []struct {
+		name     string
+		from, to *nstest.Namespace
+		src, dst string
+	}{
+		{"outer packets", l.evil, l.gateway, "172.16.0.2:4500", "172.16.0.1:4500"},
+		{"outer packets v6", l.evil, l.gateway, "[fd16::2]:4500", "[fd16::1]:4500"},
+		{"outer packets from inside a remote subnet", l.evil, l.gateway, "192.168.6.5:4500", "192.168.5.1:4500"},
+		{"unprotected, in", l.evil, l.gateway, "172.16.0.2:1", "172.16.0.1:9"},
+		{"unprotected, out", l.gateway, l.evil, "172.16.0.1:1", "172.16.0.2:9"},
+		{"unprotected, through", l.lan, l.evil, "192.168.5.2:1", "172.16.0.2:9"},
+		{"within our subnet", l.lan, l.gateway, "192.168.5.2:1", "192.168.5.1:9"},
+		{"ourselves to ourselves", l.gateway, l.gateway, "10.99.0.1:1", "10.99.0.1:9"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := l.in(t)
+			l.delivered(c.to, c.dst, func() error { return l.send(c.from, c.src, c.dst) })
+		})
+	}
+	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 spoofed:0]" {
+		t.Errorf("counted %v", got)
+	}
+}
+
+// TestOuterPacketsUnderOverlap: a remote subnet contains the link itself, and the reverse path check
+// is strict. Our marked packets must still pass in both directions, and ARP must be answered.
+func TestOuterPacketsUnderOverlap(t *testing.T) {
+	l := newGuardLab(t)
+	l.gateway.Run("sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.eth0.rp_filter=1")
+	d := desired
+	d.Remote = append(prefixes("172.16.0.0/16"), d.Remote...)
+	var v4 *netio.UDPSocket
+	var err error
+	l.gateway.Do(func() {
+		if err = l.network.Apply(t.Context(), d); err != nil {
+			return
+		}
+		var v6 *netio.UDPSocket
+		if v4, v6, err = netio.ListenUDP(4500, netio.DefaultMark); err == nil {
+			t.Cleanup(func() { v4.Close(); v6.Close() })
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.gateway.Run("ip", "neigh", "flush", "dev", "eth0")
+	l.evil.Run("ip", "neigh", "flush", "dev", "eth0")
+	var peer *net.UDPConn
+	l.evil.Do(func() {
+		peer, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("172.16.0.2:4500")))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	peer.SetDeadline(time.Now().Add(10 * time.Second))
+	// The evil end speaks first: its ARP request must be answered.
+	if _, err := peer.WriteToUDPAddrPort([]byte("hello"), netip.MustParseAddrPort("172.16.0.1:4500")); err != nil {
+		t.Fatal(err)
+	}
+	timeout := time.AfterFunc(10*time.Second, func() { v4.Close() })
+	defer timeout.Stop()
+	if n, err := v4.Recv([][]byte{make([]byte, 64)}, make([]int, 1), make([]netip.AddrPort, 1)); n != 1 || err != nil {
+		t.Fatalf("nothing arrived under strict rp_filter: %v", err)
+	}
+	exchange(t, v4, peer)
+	l.dropped(netio.CounterClearOut, func() error {
+		l.gateway.Run("ip", "link", "del", "sally0")
+		return l.send(l.gateway, "172.16.0.1:1", "172.16.0.2:9")
+	})
+}

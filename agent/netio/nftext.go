@@ -1,0 +1,199 @@
+package netio
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Names of the guard's counters in the nftables table.
+const (
+	CounterClearIn  = "clear_in"  // clear packets that should have come through a tunnel
+	CounterClearOut = "clear_out" // packets that would have left in clear
+	CounterSpoofed  = "spoofed"   // overlay addresses seen on the underlay
+)
+
+// guardText is the nft script that replaces our tables as a whole, in one transaction. Chains, counters
+// and their values stay; all rules are new.
+//
+// In each chain the TUN and lo pass first, then our own outer packets, then the drops:
+//
+//	input, forward  to our overlay address, or from the pool            → spoofed
+//	                from a remote prefix to one of ours                 → clear_in
+//	forward, post   to a remote prefix or the pool, from one of ours    → clear_out
+//
+// Post-routing is used and not output, because only there the outgoing interface is final.
+func guardText(c Config, d Desired) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "table inet %[1]s {}\nflush table inet %[1]s\ntable inet %[1]s {\n", c.NFTable)
+	for _, name := range []string{CounterClearIn, CounterClearOut, CounterSpoofed} {
+		fmt.Fprintf(&b, "\tcounter %s { }\n", name)
+	}
+	chain(&b, "outer", "prerouting priority mangle", markRules(c, d))
+	chain(&b, "arrive", "input priority filter - 5", arriveRules(c, d, true))
+	chain(&b, "transit", "forward priority filter - 5", arriveRules(c, d, false))
+	chain(&b, "leave", "postrouting priority filter", leaveRules(c, d))
+	b.WriteString("}\n")
+	// Strict rp_filter also judges the sender of an ARP request. If a remote subnet contains our
+	// own link, its neighbours would get no answer.
+	fmt.Fprintf(&b, "table arp %[1]s {}\nflush table arp %[1]s\ntable arp %[1]s {\n", c.NFTable)
+	chain(&b, "outer", "input priority filter", []string{fmt.Sprintf("meta mark set %#x", c.Mark)})
+	b.WriteString("}\n")
+	return b.String()
+}
+
+// removeText is the nft script that deletes both tables, whether they exist or not.
+func removeText(c Config) string {
+	var b strings.Builder
+	for _, family := range []string{"inet", "arp"} {
+		fmt.Fprintf(&b, "table %[1]s %[2]s {}\ndelete table %[1]s %[2]s\n", family, c.NFTable)
+	}
+	return b.String()
+}
+
+func chain(b *strings.Builder, name, hook string, rules []string) {
+	fmt.Fprintf(b, "\tchain %s {\n\t\ttype filter hook %s; policy accept;\n", name, hook)
+	for _, r := range rules {
+		fmt.Fprintf(b, "\t\t%s\n", r)
+	}
+	b.WriteString("\t}\n")
+}
+
+// markRules give our arriving outer packets the mark that the answers carry, so that the reverse path
+// check of strict rp_filter (with src_valid_mark) looks at the main table, as the answers do.
+func markRules(c Config, d Desired) []string {
+	rules := []string{
+		fmt.Sprintf("iifname %s return", through(c)),
+		fmt.Sprintf("fib daddr type local udp dport { 500, %d } meta mark set %#x", c.Port, c.Mark),
+		fmt.Sprintf("fib daddr type local meta l4proto { esp, ah } meta mark set %#x", c.Mark),
+	}
+	for _, u := range d.Uplink {
+		rules = append(rules, fmt.Sprintf("fib daddr type local %s saddr %s tcp sport %d meta mark set %#x",
+			family(u.Addr()), u.Addr(), u.Port(), c.Mark))
+	}
+	return rules
+}
+
+func arriveRules(c Config, d Desired, local bool) []string {
+	rules := []string{fmt.Sprintf("iifname %s accept", through(c))}
+	for _, is4 := range []bool{true, false} {
+		if own := hostPrefixes(d.Addresses, is4); len(own) > 0 {
+			rules = append(rules, match(is4, "daddr", own)+" counter name "+CounterSpoofed+" drop")
+		}
+		if pool := ofFamily(d.Pools, is4); len(pool) > 0 {
+			rules = append(rules, match(is4, "saddr", pool)+" counter name "+CounterSpoofed+" drop")
+		}
+	}
+	if local {
+		rules = append(rules, fmt.Sprintf("udp dport { 500, %d } accept", c.Port), "meta l4proto { esp, ah } accept")
+		for _, u := range d.Uplink {
+			rules = append(rules, fmt.Sprintf("%s saddr %s tcp sport %d accept", family(u.Addr()), u.Addr(), u.Port()))
+		}
+		rules = append(rules, dhcp+" accept")
+		rules = append(rules, neighbourRules()...)
+	}
+	for _, is4 := range []bool{true, false} {
+		remote, own := ofFamily(remotes(d), is4), ofFamily(owned(d), is4)
+		if len(remote) > 0 && len(own) > 0 {
+			// What stays among our own prefixes is not for the tunnel, even if a remote prefix
+			// contains them.
+			if subnets := ofFamily(d.Subnets, is4); len(subnets) > 0 {
+				rules = append(rules, match(is4, "saddr", subnets)+" "+match(is4, "daddr", subnets)+" accept")
+			}
+			rules = append(rules, match(is4, "saddr", remote)+" "+match(is4, "daddr", own)+
+				" counter name "+CounterClearIn+" drop")
+		}
+	}
+	return rules
+}
+
+func leaveRules(c Config, d Desired) []string {
+	rules := []string{
+		fmt.Sprintf("oifname %s accept", through(c)),
+		fmt.Sprintf("fib saddr type local meta mark %#x accept", c.Mark), // SO_MARK needs CAP_NET_ADMIN: only ours
+	}
+	// A client without an address sends from 0.0.0.0, which counts as broadcast. Forwarded packets
+	// do not match.
+	rules = append(rules, "fib saddr type { local, broadcast } "+dhcp+" accept")
+	rules = append(rules, neighbourRules()...)
+	for _, is4 := range []bool{true, false} {
+		remote := ofFamily(disjointSorted(append(remotes(d), d.Pools...)), is4)
+		if len(remote) == 0 {
+			continue
+		}
+		to := match(is4, "daddr", remote)
+		if subnets := ofFamily(d.Subnets, is4); len(subnets) > 0 {
+			rules = append(rules, match(is4, "daddr", subnets)+" accept") // ours, even if a remote prefix contains it
+			rules = append(rules, match(is4, "saddr", subnets)+" "+to+" counter name "+CounterClearOut+" drop")
+		}
+		rules = append(rules, "fib saddr type local "+to+" counter name "+CounterClearOut+" drop")
+	}
+	return rules
+}
+
+const dhcp = "udp sport . udp dport { 68 . 67, 67 . 68, 546 . 547, 547 . 546 }"
+
+// neighbourRules pass what an IPv6 link needs to work at all, whatever the policies cover. The hop
+// limits keep forwarded packets out.
+func neighbourRules() []string {
+	return []string{
+		"ip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect } accept",
+		"ip6 hoplimit 1 ip6 saddr { ::, fe80::/10 } icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-reduction, mld2-listener-report } accept",
+	}
+}
+
+func through(c Config) string { return fmt.Sprintf(`{ "%s", "lo" }`, c.TUNName) }
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "ip"
+	}
+	return "ip6"
+}
+
+// match is "ip saddr { … }".
+func match(is4 bool, field string, ps []netip.Prefix) string {
+	name := "ip6"
+	if is4 {
+		name = "ip"
+	}
+	words := make([]string, len(ps))
+	for i, p := range ps {
+		words[i] = p.String()
+	}
+	return fmt.Sprintf("%s %s { %s }", name, field, strings.Join(words, ", "))
+}
+
+// remotes are the protected remote prefixes as a set.
+func remotes(d Desired) []netip.Prefix { return disjointSorted(slices.Clone(d.Remote)) }
+
+// owned are our own protected prefixes as a set: overlay addresses and subnets.
+func owned(d Desired) []netip.Prefix {
+	return disjointSorted(slices.Concat(hostPrefixes(d.Addresses, true), hostPrefixes(d.Addresses, false), d.Subnets))
+}
+
+func disjointSorted(ps []netip.Prefix) []netip.Prefix {
+	slices.SortFunc(ps, comparePrefix)
+	return uncovered(ps)
+}
+
+func hostPrefixes(addrs []netip.Addr, is4 bool) []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range addrs {
+		if a.Is4() == is4 {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return out
+}
+
+func ofFamily(ps []netip.Prefix, is4 bool) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range ps {
+		if p.Addr().Is4() == is4 {
+			out = append(out, p)
+		}
+	}
+	return out
+}

@@ -1,0 +1,267 @@
+package netio_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/agent/netio/nstest"
+)
+
+func prefixes(ss ...string) (out []netip.Prefix) {
+	for _, s := range ss {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func addrs(ss ...string) (out []netip.Addr) {
+	for _, s := range ss {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
+}
+
+var desired = netio.Desired{
+	Addresses: addrs("10.99.0.1", "fd99::1"),
+	Pools:     prefixes("10.99.0.0/16", "fd99::/64"),
+	Subnets:   prefixes("192.168.5.0/24"),
+	Remote:    prefixes("10.99.0.2/32", "fd99::2/128", "192.168.6.0/24", "192.168.6.128/25"),
+	Uplink:    []netip.AddrPort{netip.MustParseAddrPort("192.0.2.10:7443")},
+}
+
+// applied gives a namespace in which desired is installed.
+func applied(t *testing.T, d netio.Desired) (*nstest.Namespace, *netio.Network, netio.Config) {
+	ns := nstest.New(t)
+	config := netio.Config{StateDir: filepath.Join(t.TempDir(), "state")}
+	var network *netio.Network
+	var err error
+	ns.Do(func() {
+		var tun *netio.TUN
+		if tun, err = netio.OpenTUN(netio.DefaultTUNName, netio.DefaultMTU); err != nil {
+			return
+		}
+		t.Cleanup(func() { tun.Close() })
+		if network, err = netio.NewNetwork(config); err != nil {
+			return
+		}
+		t.Cleanup(network.Close)
+		err = network.Apply(t.Context(), d)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ns, network, config
+}
+
+// installedState is what Apply installed, without counters and what the kernel adds by itself.
+func installedState(ns *nstest.Namespace) string {
+	var parts []string
+	for _, f := range []string{"-4", "-6"} {
+		parts = append(parts, ns.Run("ip", f, "rule", "show"))
+		out, _ := ns.Output("ip", f, "route", "show", "table", "5350") // fails for an empty table
+		parts = append(parts, out)
+	}
+	out, err := ns.Output("ip", "-br", "addr", "show", "dev", "sally0")
+	if err != nil {
+		out = "" // the device is gone
+	}
+	return strings.Join(append(parts, out, ns.Run("nft", "-s", "list", "ruleset")), "\n")
+}
+
+func TestApplyIsIdempotentAndCleanedUp(t *testing.T) {
+	ns, network, config := applied(t, desired)
+	first := installedState(ns)
+	for _, want := range []string{
+		"5350:\tnot from all fwmark 0x5a11 lookup 5350",
+		"unreachable 10.99.0.0/16", "unreachable fd99::/64",
+		"10.99.0.2 dev sally0", "192.168.6.0/24 dev sally0", "192.168.6.128/25 dev sally0",
+		"src 10.99.0.1", "fd99::2 dev sally0", "src fd99::1",
+		"10.99.0.1/32", "fd99::1/128", "table inet sallyport", "table arp sallyport",
+	} {
+		if !strings.Contains(first, want) {
+			t.Errorf("not installed: %q", want)
+		}
+	}
+	if strings.Count(first, "fwmark 0x5a11") != 2 {
+		t.Errorf("want one rule for each family")
+	}
+	var err error
+	ns.Do(func() { err = network.Apply(t.Context(), desired) })
+	if again := installedState(ns); err != nil || again != first {
+		t.Fatalf("second Apply (%v) changed\n%s\nto\n%s", err, first, again)
+	}
+	// Another process that knows only the state directory.
+	ns.Do(func() { err = netio.Cleanup(context.Background(), netio.Config{StateDir: config.StateDir}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := installedState(ns); strings.Contains(left, "5350") || strings.Contains(left, "sallyport") || strings.Contains(left, "sally0") {
+		t.Errorf("Cleanup left\n%s", left)
+	}
+	if got := strings.TrimSpace(ns.Run("cat", "/proc/sys/net/ipv4/conf/all/src_valid_mark")); got != "0" {
+		t.Errorf("src_valid_mark after Cleanup is %s", got)
+	}
+	if _, err := os.Stat(filepath.Join(config.StateDir, "guard.json")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("saved guard after Cleanup: %v", err)
+	}
+	ns.Do(func() { err = netio.Cleanup(context.Background(), netio.Config{StateDir: config.StateDir}) })
+	if err != nil {
+		t.Errorf("second Cleanup: %v", err)
+	}
+}
+
+func TestApplyChangesOnlyDifferences(t *testing.T) {
+	ns, network, _ := applied(t, desired)
+	changed := netio.Desired{
+		Addresses: addrs("10.99.0.7"),
+		Pools:     prefixes("10.99.0.0/16"),
+		Remote:    prefixes("10.99.0.3/32", "10.99.0.0/16"), // the pool is routed as a whole now
+	}
+	var err error
+	ns.Do(func() { err = network.Apply(t.Context(), changed) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := installedState(ns)
+	for _, gone := range []string{"unreachable", "10.99.0.2", "192.168", "fd99::", "10.99.0.1/32", "src 10.99.0.1"} {
+		if strings.Contains(got, gone) {
+			t.Errorf("still there: %q in\n%s", gone, got)
+		}
+	}
+	for _, want := range []string{"10.99.0.0/16 dev sally0", "10.99.0.3 dev sally0", "src 10.99.0.7"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("missing %q in\n%s", want, got)
+		}
+	}
+}
+
+func TestApplyAfterAKill(t *testing.T) {
+	ns, network, config := applied(t, desired)
+	want := installedState(ns)
+	// What a killed agent leaves: no TUN (it dies with the process), everything else.
+	ns.Run("ip", "link", "del", "sally0")
+	var err error
+	ns.Do(func() {
+		var tun *netio.TUN
+		if tun, err = netio.OpenTUN("sally0", 1400); err != nil {
+			return
+		}
+		t.Cleanup(func() { tun.Close() })
+		network.Close()
+		var second *netio.Network
+		if second, err = netio.NewNetwork(config); err != nil {
+			return
+		}
+		defer second.Close()
+		err = second.Apply(t.Context(), desired)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := installedState(ns); got != want {
+		t.Errorf("after a restart\n%s\nwant\n%s", got, want)
+	}
+	// The original value of the sysctl is still known.
+	ns.Do(func() { err = netio.Cleanup(context.Background(), config) })
+	if got := strings.TrimSpace(ns.Run("cat", "/proc/sys/net/ipv4/conf/all/src_valid_mark")); err != nil || got != "0" {
+		t.Errorf("Cleanup: %v, src_valid_mark is %s", err, got)
+	}
+}
+
+func TestRestoreGuard(t *testing.T) {
+	ns, _, config := applied(t, desired)
+	saved := ns.Run("nft", "-s", "list", "ruleset")
+	boot := nstest.New(t) // a fresh kernel, as far as the network goes
+	var err error
+	boot.Do(func() { err = netio.RestoreGuard(t.Context(), config.StateDir) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := boot.Run("nft", "-s", "list", "ruleset"); got != saved {
+		t.Errorf("restored\n%s\nwant\n%s", got, saved)
+	}
+}
+
+func TestUDPSocketsAreDual(t *testing.T) {
+	ns := nstest.New(t)
+	var v4, v6 *netio.UDPSocket
+	var err error
+	ns.Do(func() { v4, v6, err = netio.ListenUDP(4500, netio.DefaultMark) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v4.Close()
+	defer v6.Close()
+	for _, c := range []struct {
+		socket *netio.UDPSocket
+		local  string
+	}{{v4, "127.0.0.1:0"}, {v6, "[::1]:0"}} {
+		var peer *net.UDPConn
+		ns.Do(func() { peer, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(c.local))) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		exchange(t, c.socket, peer)
+	}
+	ns.Do(func() { _, _, err = netio.ListenUDP(4500, 0) })
+	if err == nil || !strings.Contains(err.Error(), "another IKE or IPsec daemon") {
+		t.Errorf("second listener: %v", err)
+	}
+}
+
+// exchange sends three datagrams each way.
+func exchange(t *testing.T, s *netio.UDPSocket, peer *net.UDPConn) {
+	t.Helper()
+	local := peer.LocalAddr().(*net.UDPAddr).AddrPort()
+	to := netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
+	sent, err := s.Send([][]byte{[]byte("a"), []byte("bb"), []byte("ccc")}, []netip.AddrPort{to, to, to})
+	if sent != 3 || err != nil {
+		t.Fatalf("sent %d: %v", sent, err)
+	}
+	buf := make([]byte, 16)
+	for _, want := range []string{"a", "bb", "ccc"} {
+		n, from, err := peer.ReadFromUDPAddrPort(buf)
+		if err != nil || string(buf[:n]) != want || from.Port() != 4500 {
+			t.Fatalf("got %q from %v: %v", buf[:n], from, err)
+		}
+		if _, err := peer.WriteToUDPAddrPort([]byte(strings.Repeat("x", len(want)+6)), from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bufs := [][]byte{make([]byte, 8), make([]byte, 8)}
+	sizes, from := make([]int, 2), make([]netip.AddrPort, 2)
+	var got []int
+	for len(got) < 3 {
+		n, err := s.Recv(bufs, sizes, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			if from[i] != to {
+				t.Errorf("from %v, want %v", from[i], to)
+			}
+			got = append(got, sizes[i])
+		}
+	}
+	if got[0] != 7 || got[1] != 8 || got[2] != -1 {
+		t.Errorf("sizes %v, want 7, 8 and -1 for the one that does not fit", got)
+	}
+}
+
+func TestTUNNeedsPrivileges(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("runs as root: has the privileges")
+	}
+	if _, err := netio.OpenTUN("sallytest", 1400); err == nil || !strings.Contains(err.Error(), "CAP_NET_ADMIN") &&
+		!strings.Contains(err.Error(), "modprobe") {
+		t.Errorf("OpenTUN: %v", err)
+	}
+}

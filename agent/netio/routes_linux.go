@@ -1,0 +1,155 @@
+package netio
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// installed is a route of our table as the kernel holds it.
+type installed struct {
+	route
+	raw netlink.Route
+}
+
+func (n *Network) applyRoutes(link netlink.Link, d Desired) error {
+	have, err := n.routes(link.Attrs().Index)
+	if err != nil {
+		return err
+	}
+	want := wantedRoutes(d)
+	keep := make(map[route]bool, len(want))
+	wanted := make(map[netip.Prefix]bool, len(want))
+	for _, r := range want {
+		keep[r], wanted[r.dst] = true, true
+	}
+	for _, h := range have {
+		switch {
+		case keep[h.route]:
+			delete(keep, h.route) // nothing to do
+		case !wanted[h.dst] || h.unreachable || h.dst.Addr().Is6():
+			// IPv6 holds two routes to one prefix side by side: replacing is not enough.
+			if err := n.handle.RouteDel(&h.raw); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("remove %v: %w", h.dst, err)
+			}
+		}
+	}
+	for _, r := range want {
+		if !keep[r] {
+			continue
+		}
+		if err := n.handle.RouteReplace(n.kernelRoute(r, link.Attrs().Index)); err != nil {
+			return fmt.Errorf("add %v: %w", r.dst, err)
+		}
+	}
+	return nil
+}
+
+func (n *Network) kernelRoute(r route, tun int) *netlink.Route {
+	k := &netlink.Route{Dst: ipNet(r.dst), Table: n.config.Table, Type: unix.RTN_UNICAST,
+		Protocol: unix.RTPROT_STATIC, Scope: netlink.SCOPE_UNIVERSE}
+	if r.unreachable {
+		k.Type = unix.RTN_UNREACHABLE
+		return k
+	}
+	k.LinkIndex = tun
+	if r.dst.Addr().Is4() {
+		k.Scope = netlink.SCOPE_LINK
+	}
+	if r.src.IsValid() {
+		k.Src = r.src.AsSlice()
+	}
+	return k
+}
+
+// routes reads our table. A route that leaves by anything but the TUN gets an invalid prefix, so that
+// it is never taken for a wanted one.
+func (n *Network) routes(tun int) ([]installed, error) {
+	var out []installed
+	for _, family := range families() {
+		list, err := n.handle.RouteListFiltered(family, &netlink.Route{Table: n.config.Table}, netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return nil, fmt.Errorf("list: %w", err)
+		}
+		for _, k := range list {
+			out = append(out, installed{route: fromKernel(k, family, tun), raw: k})
+		}
+	}
+	return out, nil
+}
+
+func fromKernel(k netlink.Route, family, tun int) route {
+	r := route{unreachable: k.Type == unix.RTN_UNREACHABLE}
+	if !r.unreachable && (k.Type != unix.RTN_UNICAST || k.LinkIndex != tun) {
+		return route{}
+	}
+	if src, ok := netip.AddrFromSlice(k.Src); ok {
+		r.src = src.Unmap()
+	}
+	if k.Dst == nil {
+		r.dst = defaultPrefix(family)
+		return r
+	}
+	addr, _ := netip.AddrFromSlice(k.Dst.IP)
+	ones, _ := k.Dst.Mask.Size()
+	if family == netlink.FAMILY_V4 {
+		addr = addr.Unmap()
+	}
+	r.dst = netip.PrefixFrom(addr, ones)
+	return r
+}
+
+func defaultPrefix(family int) netip.Prefix {
+	if family == netlink.FAMILY_V4 {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+}
+
+// applyRules puts the one rule of each family in, and removes others at our preference that look our
+// table up.
+func (n *Network) applyRules() error {
+	for _, family := range families() {
+		rules, err := n.rules(family)
+		if err != nil {
+			return err
+		}
+		found := false
+		for _, r := range rules {
+			if r.Invert && r.Mark == n.config.Mark && !found {
+				found = true
+				continue
+			}
+			if err := n.handle.RuleDel(&r); err != nil && !errors.Is(err, unix.ENOENT) {
+				return fmt.Errorf("remove: %w", err)
+			}
+		}
+		if found {
+			continue
+		}
+		if err := n.handle.RuleAdd(n.rule(family)); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("add: %w", err)
+		}
+	}
+	return nil
+}
+
+func (n *Network) rule(family int) *netlink.Rule {
+	r := netlink.NewRule()
+	r.Family, r.Priority, r.Table = family, n.config.Preference, n.config.Table
+	r.Mark, r.Invert = n.config.Mark, true
+	return r
+}
+
+func (n *Network) rules(family int) ([]netlink.Rule, error) {
+	want := &netlink.Rule{Table: n.config.Table, Priority: n.config.Preference}
+	// Of several bits RuleListFiltered refuses by the first that differs.
+	list, err := n.handle.RuleListFiltered(family, want, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PRIORITY)
+	if err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,236 @@
+package uplink
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"sallyport.dev/sallyport/agent/datapath"
+	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
+	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
+)
+
+// Bounds of what a controller may say; they are the contract's (sync.proto).
+const (
+	maxAddresses = 8
+	maxPools     = 8
+	maxSubnets   = 256
+	maxSelectors = 512
+	minMTU       = 1280 // IPv6's least
+	maxMTU       = 65535
+	minKey       = 16
+	maxKey       = 256
+	maxWindow    = 4096
+	reservedSPI  = 255 // RFC 4303 section 2.1
+)
+
+func hostConfig(c *fleetv1.HostConfig) (HostConfig, error) {
+	if len(c.GetOverlayAddresses()) > maxAddresses || len(c.GetOverlayPrefixes()) > maxPools || len(c.GetSubnets()) > maxSubnets {
+		return HostConfig{}, errors.New("too many addresses or prefixes")
+	}
+	if c.GetMtu() < minMTU || c.GetMtu() > maxMTU {
+		return HostConfig{}, fmt.Errorf("MTU %d is not between %d and %d", c.GetMtu(), minMTU, maxMTU)
+	}
+	out := HostConfig{BehindNAT: c.GetBehindNat(), MTU: int(c.GetMtu())}
+	for _, b := range c.GetOverlayAddresses() {
+		a, err := address(b)
+		if err != nil {
+			return HostConfig{}, err
+		}
+		out.Addresses = append(out.Addresses, a)
+	}
+	var err error
+	if out.Pools, err = prefixes(c.GetOverlayPrefixes()); err != nil {
+		return HostConfig{}, err
+	}
+	out.Subnets, err = prefixes(c.GetSubnets())
+	return out, err
+}
+
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("prefix %q: %w", text, err)
+		}
+		if p != p.Masked() || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("prefix %q has host bits", text)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func address(b []byte) (netip.Addr, error) {
+	a, ok := netip.AddrFromSlice(b)
+	if !ok || a.Is4In6() {
+		return netip.Addr{}, fmt.Errorf("address of %d bytes is neither IPv4 nor IPv6", len(b))
+	}
+	return a, nil
+}
+
+func pair(n name, p *fleetv1.Pair) (datapath.Pair, error) {
+	if len(p.GetId()) != len(n.id) || [16]byte(p.GetId()) != n.id {
+		return datapath.Pair{}, errors.New("the pair's id is not the one in the name")
+	}
+	if p.GetRemoteHost() == "" {
+		return datapath.Pair{}, errors.New("the pair names no remote host")
+	}
+	out := datapath.Pair{
+		ID: datapath.PairID(n.id), RemoteHost: p.GetRemoteHost(), Policy: p.GetPolicy(),
+		Path: datapath.PathSpec{RemoteBehindNAT: p.GetRemoteBehindNat(), LocalBehindNAT: p.GetLocalBehindNat()},
+	}
+	var err error
+	if out.Path.Remote, err = remote(p); err != nil {
+		return datapath.Pair{}, err
+	}
+	if out.Local, err = selectors(p.GetLocal()); err != nil {
+		return datapath.Pair{}, fmt.Errorf("local: %w", err)
+	}
+	if out.Remote, err = selectors(p.GetRemote()); err != nil {
+		return datapath.Pair{}, fmt.Errorf("remote: %w", err)
+	}
+	return out, nil
+}
+
+// remote is the zero value while the other end's address is not known.
+func remote(p *fleetv1.Pair) (netip.AddrPort, error) {
+	if len(p.GetRemoteAddress()) == 0 {
+		return netip.AddrPort{}, nil
+	}
+	a, err := address(p.GetRemoteAddress())
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("remote %w", err)
+	}
+	if p.GetRemotePort() < 1 || p.GetRemotePort() > 65535 {
+		return netip.AddrPort{}, fmt.Errorf("remote port %d is not a port", p.GetRemotePort())
+	}
+	return netip.AddrPortFrom(a, uint16(p.GetRemotePort())), nil
+}
+
+func selectors(ts []*typesv1.TrafficSelector) ([]datapath.Selector, error) {
+	if len(ts) == 0 || len(ts) > maxSelectors {
+		return nil, fmt.Errorf("%d selectors: want 1 to %d", len(ts), maxSelectors)
+	}
+	var out []datapath.Selector
+	for _, t := range ts {
+		more, err := selector(t)
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, more...); len(out) > maxSelectors {
+			return nil, fmt.Errorf("the selectors take more than %d prefixes", maxSelectors)
+		}
+	}
+	return out, nil
+}
+
+// selector splits an address range into prefixes.
+func selector(t *typesv1.TrafficSelector) ([]datapath.Selector, error) {
+	first, err := address(t.GetStartAddress())
+	if err != nil {
+		return nil, err
+	}
+	last, err := address(t.GetEndAddress())
+	if err != nil {
+		return nil, err
+	}
+	if first.BitLen() != last.BitLen() || last.Less(first) {
+		return nil, fmt.Errorf("%v to %v is not a range", first, last)
+	}
+	if t.GetIpProtocol() > 255 || t.GetEndPort() > 65535 || t.GetStartPort() > t.GetEndPort() {
+		return nil, fmt.Errorf("protocol %d, ports %d to %d: not a selector", t.GetIpProtocol(), t.GetStartPort(), t.GetEndPort())
+	}
+	low, high := uint16(t.GetStartPort()), uint16(t.GetEndPort())
+	if low == 0 && high == 65535 {
+		high = 0 // the datapath's way to say any port
+	} else if low == 0 && high == 0 {
+		return nil, errors.New("ports 0 to 0: a selector of port 0 alone is not supported")
+	}
+	var out []datapath.Selector
+	for _, p := range rangePrefixes(first, last) {
+		out = append(out, datapath.Selector{Prefix: p, Protocol: uint8(t.GetIpProtocol()), PortLow: low, PortHigh: high})
+	}
+	return out, nil
+}
+
+// rangePrefixes is the shortest list of prefixes that covers just [first, last]: at most 254.
+func rangePrefixes(first, last netip.Addr) []netip.Prefix {
+	var out []netip.Prefix
+	for {
+		bits := first.BitLen()
+		for bits > 0 {
+			wider := netip.PrefixFrom(first, bits-1)
+			if wider.Masked().Addr() != first || last.Less(lastAddress(wider)) {
+				break
+			}
+			bits--
+		}
+		p := netip.PrefixFrom(first, bits)
+		out = append(out, p)
+		end := lastAddress(p)
+		if !end.Less(last) {
+			return out
+		}
+		first = end.Next()
+	}
+}
+
+func lastAddress(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+func association(n name, sa *fleetv1.SecurityAssociation) (datapath.SA, error) {
+	want := fleetv1.Direction_DIRECTION_OUTBOUND
+	if n.kind == kindInbound {
+		want = fleetv1.Direction_DIRECTION_INBOUND
+	}
+	t := sa.GetTransform()
+	switch {
+	case len(sa.GetId()) != len(n.id) || [16]byte(sa.GetId()) != n.id || sa.GetDirection() != want:
+		return datapath.SA{}, errors.New("id or direction are not those in the name")
+	case len(sa.GetPair()) != 16:
+		return datapath.SA{}, errors.New("the pair's id has not 16 bytes")
+	case sa.GetGeneration() == 0:
+		return datapath.SA{}, errors.New("generation 0")
+	case sa.GetSpi() <= reservedSPI:
+		return datapath.SA{}, fmt.Errorf("SPI %d is reserved (RFC 4303 section 2.1)", sa.GetSpi())
+	case t.GetEncryption() < 1 || t.GetEncryption() > 65535 || t.GetKeyBits() > 512:
+		return datapath.SA{}, fmt.Errorf("transform %d with %d bits", t.GetEncryption(), t.GetKeyBits())
+	case len(sa.GetKey()) < minKey || len(sa.GetKey()) > maxKey:
+		return datapath.SA{}, fmt.Errorf("key material of %d bytes: want %d to %d", len(sa.GetKey()), minKey, maxKey)
+	case sa.GetReplayWindow() > maxWindow:
+		return datapath.SA{}, fmt.Errorf("anti-replay window of %d packets: at most %d", sa.GetReplayWindow(), maxWindow)
+	}
+	soft, hard, err := lifetimes(sa)
+	if err != nil {
+		return datapath.SA{}, err
+	}
+	return datapath.SA{
+		ID: datapath.SAID(n.id), Pair: datapath.PairID(sa.GetPair()), Generation: sa.GetGeneration(), SPI: sa.GetSpi(),
+		Transform: datapath.Transform{ID: uint16(t.GetEncryption()), KeyBits: uint16(t.GetKeyBits())},
+		ESN:       t.GetEsn(), ReplayWindow: int(sa.GetReplayWindow()), Key: sa.GetKey(), Soft: soft, Hard: hard,
+	}, nil
+}
+
+// lifetimes never lets an association live for ever: the hard limit in time must be there, since the
+// datapath reads zero as no limit. A soft limit that has passed on the way is reported at once.
+func lifetimes(sa *fleetv1.SecurityAssociation) (soft, hard datapath.Lifetime, err error) {
+	s, h := sa.GetSoft(), sa.GetHard()
+	if !h.GetTime().IsValid() || !s.GetTime().IsValid() {
+		return soft, hard, errors.New("a lifetime in time is missing")
+	}
+	hard = datapath.Lifetime{Time: h.GetTime().AsDuration(), Bytes: h.GetBytes(), Packets: h.GetPackets()}
+	if hard.Time <= 0 {
+		return soft, hard, errors.New("the hard lifetime has passed")
+	}
+	soft = datapath.Lifetime{Time: max(s.GetTime().AsDuration(), time.Nanosecond), Bytes: s.GetBytes(), Packets: s.GetPackets()}
+	return soft, hard, nil
+}
