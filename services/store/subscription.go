@@ -19,6 +19,7 @@ type Change struct {
 // part of a revision.
 type Batch struct {
 	Revision int64
+	State    *Snapshot // the view at just that revision
 	Changes  []Change
 }
 
@@ -86,7 +87,7 @@ func (s *Subscription) take() (Batch, error) {
 	case len(s.pending) == 0:
 		return Batch{}, nil
 	}
-	batch := Batch{Revision: s.view.revision, Changes: make([]Change, 0, len(s.pending))}
+	batch := Batch{Revision: s.view.revision, State: s.view.snapshot(), Changes: make([]Change, 0, len(s.pending))}
 	for _, c := range s.pending {
 		batch.Changes = append(batch.Changes, c)
 	}
