@@ -21,9 +21,9 @@ func FuzzOpen(f *testing.F) {
 		o, genuine := v.opener(t), unhex(t, v.packet)
 		top := o.Top()
 		_, err := o.Open(bytes.Clone(packet))
-		if bytes.Equal(packet, genuine) {
-			if err != v.want {
-				t.Fatalf("the genuine packet: %v, want %v", err, v.want)
+		if w, ok := published(t, v, packet); ok {
+			if err != w.want {
+				t.Fatalf("the genuine packet %s: %v, want %v", w.name, err, w.want)
 			}
 			return
 		}
@@ -39,6 +39,16 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("after the forged packet %x the genuine one gives %v, want %v", packet, err, v.want)
 		}
 	})
+}
+
+// published returns the vector that packet is, if it is one under v's key: some share it.
+func published(t *testing.T, v vector, packet []byte) (vector, bool) {
+	for _, w := range vectors() {
+		if w.keymat == v.keymat && w.seq == v.seq && bytes.Equal(packet, unhex(t, w.packet)) {
+			return w, true
+		}
+	}
+	return vector{}, false
 }
 
 // FuzzOpenSealedBody seals mutated bodies, trailer included, under a real key: what an
