@@ -114,7 +114,7 @@ func (c *Capture) Lines(ctx context.Context, filter string, most int) ([]string,
 // Filters for a lab's underlay.
 const (
 	// FilterESP is ESP in UDP (RFC 3948), NAT keepalives included.
-	FilterESP = "(udp port 4500)"
+	FilterESP     = "(udp port 4500)"
 	filterControl = "(tcp port 7443)"
 	// filterLink is what any Ethernet link carries: ARP, neighbour discovery and multicast listener
 	// reports (types 130 to 143; behind a hop-by-hop header for the latter).

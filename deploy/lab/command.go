@@ -110,7 +110,7 @@ func downCommand(name *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return l.Down(cmd.Context())
+			return errors.Join(l.Down(cmd.Context()), releaseAnchor())
 		},
 	}
 }

@@ -59,4 +59,6 @@ func (r *report) verdict() error {
 }
 
 // oneLine joins what a command printed.
-func oneLine(s string) string { return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' }), "; ") }
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' }), "; ")
+}

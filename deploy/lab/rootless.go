@@ -75,18 +75,54 @@ func checkRootless() error {
 	return tun.Close()
 }
 
-// anchorFile records the anchor of this user.
-func anchorFile() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("sallyport-lab-anchor-%d", os.Geteuid()))
+// anchorFile records the anchor of this user, in a directory that only this user writes to.
+func anchorFile() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("lab: %w", err)
+	}
+	dir := filepath.Join(cache, "sallyport")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("lab: %w", err)
+	}
+	return filepath.Join(dir, "lab-anchor"), nil
+}
+
+// recordedAnchor is the anchor that runs already, if one does.
+func recordedAnchor() (Process, bool) {
+	file, err := anchorFile()
+	if err != nil {
+		return Process{}, false
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return Process{}, false
+	}
+	var p Process
+	_, err = fmt.Sscan(string(raw), &p.PID, &p.Start)
+	return p, err == nil && p.Alive()
+}
+
+// releaseAnchor ends the anchor with the user's last lab.
+func releaseAnchor() error {
+	names, err := List()
+	if err != nil || len(names) > 0 || !insideUserNamespace() {
+		return err
+	}
+	if p, ok := recordedAnchor(); ok {
+		return p.signal(syscall.SIGTERM)
+	}
+	return nil
 }
 
 // anchorProcess finds the user's anchor or starts one.
 func anchorProcess() (Process, error) {
-	if raw, err := readOwn(anchorFile()); err == nil {
-		var p Process
-		if _, err := fmt.Sscan(string(raw), &p.PID, &p.Start); err == nil && p.Alive() {
-			return p, nil
-		}
+	if p, ok := recordedAnchor(); ok {
+		return p, nil
+	}
+	file, err := anchorFile()
+	if err != nil {
+		return Process{}, err
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -123,26 +159,13 @@ func anchorProcess() (Process, error) {
 		return Process{}, err
 	}
 	record := fmt.Sprintf("%d %d\n", p.PID, p.Start)
-	if err := os.WriteFile(anchorFile(), []byte(record), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(record), 0o600); err != nil {
 		return Process{}, fmt.Errorf("lab: %w", err)
 	}
 	return p, nil
 }
 
-// readOwn reads a file if the caller owns it: another user could have put it there.
-func readOwn(path string) ([]byte, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Geteuid() || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("lab: %s belongs to somebody else", path)
-	}
-	return os.ReadFile(path)
-}
-
-// holdAnchor prepares the mount namespace, says so, and waits for the end of the machine's day: it
-// ends with a signal, and with it the user's labs' namespaces once their daemons are gone.
+// holdAnchor prepares the mount namespace, says so, and waits for a signal to end it.
 func holdAnchor() error {
 	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return fmt.Errorf("lab: mount a private /run: %w", err)
@@ -152,5 +175,7 @@ func holdAnchor() error {
 		return fmt.Errorf("lab: %w", err)
 	}
 	ready.Close()
-	select {}
+	for {
+		_ = syscall.Pause() // a signal without a handler ends the process
+	}
 }
