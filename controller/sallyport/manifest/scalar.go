@@ -1,0 +1,157 @@
+package manifest
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+const (
+	durationName  protoreflect.FullName = "google.protobuf.Duration"
+	timestampName protoreflect.FullName = "google.protobuf.Timestamp"
+)
+
+// describe says in words what a node is.
+func describe(n ast.Node) string {
+	switch v := n.(type) {
+	case *ast.StringNode, *ast.LiteralNode:
+		return "a string"
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return "the number " + v.GetToken().Value
+	case *ast.BoolNode:
+		return "the boolean " + v.GetToken().Value
+	case *ast.NullNode, nil:
+		return "nothing"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "a mapping"
+	case *ast.SequenceNode:
+		return "a list"
+	default:
+		return "something else"
+	}
+}
+
+// scalar decodes a value of fd's type. On false the error is recorded.
+func (d *decoder) scalar(n ast.Node, fd protoreflect.FieldDescriptor, what string) (protoreflect.Value, bool) {
+	switch fd.Kind() {
+	case protoreflect.StringKind:
+		s, ok := d.text(n, what)
+		return protoreflect.ValueOfString(s), ok
+	case protoreflect.BoolKind:
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			d.fail(d.where(n), "%s must be true or false, this is %s", what, describe(n))
+			return protoreflect.Value{}, false
+		}
+		return protoreflect.ValueOfBool(b.Value), true
+	case protoreflect.Int32Kind, protoreflect.Sint32Kind:
+		v, ok := d.signed(n, what, 32)
+		return protoreflect.ValueOfInt32(int32(v)), ok
+	case protoreflect.Int64Kind, protoreflect.Sint64Kind:
+		v, ok := d.signed(n, what, 64)
+		return protoreflect.ValueOfInt64(v), ok
+	case protoreflect.Uint32Kind:
+		v, ok := d.unsigned(n, what, 32)
+		return protoreflect.ValueOfUint32(uint32(v)), ok
+	case protoreflect.Uint64Kind:
+		v, ok := d.unsigned(n, what, 64)
+		return protoreflect.ValueOfUint64(v), ok
+	case protoreflect.MessageKind:
+		return d.wellKnown(n, fd, what)
+	default:
+		d.fail(d.where(n), "%s cannot be written in a file", what)
+		return protoreflect.Value{}, false
+	}
+}
+
+// text decodes a string. Numbers, booleans and nulls are refused rather than converted: 1.10 would
+// become 1.1, and "no" a boolean elsewhere.
+func (d *decoder) text(n ast.Node, what string) (string, bool) {
+	n = d.resolve(n)
+	switch v := n.(type) {
+	case nil:
+		return "", false
+	case *ast.StringNode:
+		return v.Value, true
+	case *ast.LiteralNode:
+		return v.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		d.fail(d.where(n), "%s must be a string, this is %s: put it in quotes", what, describe(n))
+	default:
+		d.fail(d.where(n), "%s must be a string, this is %s", what, describe(n))
+	}
+	return "", false
+}
+
+// digits returns the text of a number. As in protojson a 64-bit number may be a string.
+func (d *decoder) digits(n ast.Node, what string) (string, bool) {
+	switch v := n.(type) {
+	case *ast.IntegerNode:
+		return v.GetToken().Value, true
+	case *ast.StringNode:
+		return v.Value, true
+	default:
+		d.fail(d.where(n), "%s must be a whole number, this is %s", what, describe(n))
+		return "", false
+	}
+}
+
+func (d *decoder) signed(n ast.Node, what string, bits int) (int64, bool) {
+	s, ok := d.digits(n, what)
+	if !ok {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(s, 10, bits)
+	if err != nil {
+		d.fail(d.where(n), "%s must be a whole number of %d bits in decimal digits, this is %q", what, bits, s)
+		return 0, false
+	}
+	return v, true
+}
+
+func (d *decoder) unsigned(n ast.Node, what string, bits int) (uint64, bool) {
+	s, ok := d.digits(n, what)
+	if !ok {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(s, 10, bits)
+	if err != nil {
+		d.fail(d.where(n), "%s must be a whole number from 0 to %d in decimal digits, this is %q", what, uint64(math.MaxUint64)>>(64-bits), s)
+		return 0, false
+	}
+	return v, true
+}
+
+// wellKnown decodes a duration or a timestamp.
+func (d *decoder) wellKnown(n ast.Node, fd protoreflect.FieldDescriptor, what string) (protoreflect.Value, bool) {
+	s, ok := n.(*ast.StringNode)
+	if fd.Message().FullName() == durationName {
+		if ok {
+			if v, err := time.ParseDuration(s.Value); err == nil {
+				return protoreflect.ValueOfMessage(durationpb.New(v).ProtoReflect()), true
+			}
+		}
+		d.fail(d.where(n), "%s must be a duration such as 90s, 30m or 1h30m, this is %s", what, quoted(n))
+		return protoreflect.Value{}, false
+	}
+	if ok {
+		if v, err := time.Parse(time.RFC3339Nano, s.Value); err == nil {
+			return protoreflect.ValueOfMessage(timestamppb.New(v).ProtoReflect()), true
+		}
+	}
+	d.fail(d.where(n), "%s must be a time such as 2026-01-31T12:00:00Z (RFC 3339), this is %s", what, quoted(n))
+	return protoreflect.Value{}, false
+}
+
+// quoted is describe, but shows a string.
+func quoted(n ast.Node) string {
+	if s, ok := n.(*ast.StringNode); ok {
+		return strconv.Quote(s.Value)
+	}
+	return describe(n)
+}
