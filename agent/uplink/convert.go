@@ -9,6 +9,7 @@ import (
 	"sallyport.dev/sallyport/agent/datapath"
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
+	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
 // Bounds of what a controller may say; they are the contract's (sync.proto).
@@ -114,77 +115,35 @@ func selectors(ts []*typesv1.TrafficSelector) ([]datapath.Selector, error) {
 	if len(ts) == 0 || len(ts) > maxSelectors {
 		return nil, fmt.Errorf("%d selectors: want 1 to %d", len(ts), maxSelectors)
 	}
-	var out []datapath.Selector
-	for _, t := range ts {
-		more, err := selector(t)
-		if err != nil {
+	out := make([]datapath.Selector, len(ts))
+	for i, t := range ts {
+		var err error
+		if out[i], err = selector(t); err != nil {
 			return nil, err
-		}
-		if out = append(out, more...); len(out) > maxSelectors {
-			return nil, fmt.Errorf("the selectors take more than %d prefixes", maxSelectors)
 		}
 	}
 	return out, nil
 }
 
-// selector splits an address range into prefixes.
-func selector(t *typesv1.TrafficSelector) ([]datapath.Selector, error) {
+func selector(t *typesv1.TrafficSelector) (datapath.Selector, error) {
 	first, err := address(t.GetStartAddress())
 	if err != nil {
-		return nil, err
+		return datapath.Selector{}, err
 	}
 	last, err := address(t.GetEndAddress())
 	if err != nil {
-		return nil, err
+		return datapath.Selector{}, err
 	}
 	if first.BitLen() != last.BitLen() || last.Less(first) {
-		return nil, fmt.Errorf("%v to %v is not a range", first, last)
+		return datapath.Selector{}, fmt.Errorf("%v to %v is not a range", first, last)
 	}
 	if t.GetIpProtocol() > 255 || t.GetEndPort() > 65535 || t.GetStartPort() > t.GetEndPort() {
-		return nil, fmt.Errorf("protocol %d, ports %d to %d: not a selector", t.GetIpProtocol(), t.GetStartPort(), t.GetEndPort())
+		return datapath.Selector{}, fmt.Errorf("protocol %d, ports %d to %d: not a selector", t.GetIpProtocol(), t.GetStartPort(), t.GetEndPort())
 	}
-	low, high := uint16(t.GetStartPort()), uint16(t.GetEndPort())
-	if low == 0 && high == 65535 {
-		high = 0 // the datapath's way to say any port
-	} else if low == 0 && high == 0 {
-		return nil, errors.New("ports 0 to 0: a selector of port 0 alone is not supported")
-	}
-	var out []datapath.Selector
-	for _, p := range rangePrefixes(first, last) {
-		out = append(out, datapath.Selector{Prefix: p, Protocol: uint8(t.GetIpProtocol()), PortLow: low, PortHigh: high})
-	}
-	return out, nil
-}
-
-// rangePrefixes is the shortest list of prefixes that covers just [first, last]: at most 254.
-func rangePrefixes(first, last netip.Addr) []netip.Prefix {
-	var out []netip.Prefix
-	for {
-		bits := first.BitLen()
-		for bits > 0 {
-			wider := netip.PrefixFrom(first, bits-1)
-			if wider.Masked().Addr() != first || last.Less(lastAddress(wider)) {
-				break
-			}
-			bits--
-		}
-		p := netip.PrefixFrom(first, bits)
-		out = append(out, p)
-		end := lastAddress(p)
-		if !end.Less(last) {
-			return out
-		}
-		first = end.Next()
-	}
-}
-
-func lastAddress(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+	return datapath.Selector{
+		First: first, Last: last, Proto: uint8(t.GetIpProtocol()),
+		Ports: spd.Ports{First: uint16(t.GetStartPort()), Last: uint16(t.GetEndPort())},
+	}, nil
 }
 
 func association(n name, sa *fleetv1.SecurityAssociation) (datapath.SA, error) {

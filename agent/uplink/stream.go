@@ -16,8 +16,8 @@ import (
 const (
 	// welcomeTimeout bounds the wait for Welcome; a controller may have to wait for its store.
 	welcomeTimeout = time.Minute
-	// received is how many messages may wait while one is carried out.
-	received = 512
+	// maxQueued is how many messages may wait while one is carried out.
+	maxQueued = 512
 	// Bounds of what a controller may ask for.
 	leastReportInterval = time.Second
 	mostReportInterval  = time.Hour
@@ -61,7 +61,7 @@ func (u *Uplink) serve(ctx context.Context, conn grpc.ClientConnInterface) (welc
 	s := &stream{u: u, rpc: rpc, apply: u.applier, welcomed: make(chan time.Duration, 1)}
 	patience := time.AfterFunc(welcomeTimeout, func() { cancel(errNoWelcome) })
 	defer patience.Stop()
-	incoming := make(chan *fleetv1.SyncResponse, received)
+	incoming := make(chan *fleetv1.SyncResponse, maxQueued)
 	var running sync.WaitGroup
 	running.Go(func() { s.receive(ctx, incoming) })
 	running.Go(s.open)
@@ -172,7 +172,7 @@ func (s *stream) update(u *fleetv1.Update, in <-chan *fleetv1.SyncResponse) (nex
 
 func morePairs(u *fleetv1.Update, in <-chan *fleetv1.SyncResponse) ([]*fleetv1.Update, *fleetv1.SyncResponse) {
 	batch := []*fleetv1.Update{u}
-	for len(batch) < received {
+	for len(batch) < maxQueued {
 		select {
 		case m := <-in: // nil when closed: obey asks again
 			if m.GetUpdate().GetPair() == nil {
