@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.uber.org/zap"
 )
 
 const (
@@ -105,7 +104,7 @@ func (c EmbeddedConfig) etcdConfig(endpoint url.URL) *embed.Config {
 	cfg.SnapshotCount = snapshotEvery
 	cfg.SnapshotCatchUpEntries = catchUpEntries
 	cfg.EnableGRPCGateway = false
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLogger(c.Log).WithOptions(zap.AddCaller()))
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLogger(c.Log))
 	return cfg
 }
 

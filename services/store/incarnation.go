@@ -2,12 +2,13 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/btree"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
 )
 
 // Incarnation is one life of the store. A restore begins a new one, with a
@@ -15,7 +16,6 @@ import (
 type Incarnation struct {
 	Number      uint64
 	Began       time.Time
-	Restored    bool  // begun by a restore, not by a first start
 	ModRevision int64 // of the key; fences every Commit after Begin
 }
 
@@ -86,13 +86,14 @@ func (s *Store) fencedBy(tree *btree.BTreeG[*KV]) error {
 	return nil
 }
 
-func encodeIncarnation(inc Incarnation) ([]byte, error) { return json.Marshal(inc) }
+func encodeIncarnation(inc Incarnation) ([]byte, error) {
+	return Encode(&controllerv1.Incarnation{Number: inc.Number, BeginTime: timestamppb.New(inc.Began)})
+}
 
 func decodeIncarnation(kv KV) (Incarnation, error) {
-	var inc Incarnation
-	if err := json.Unmarshal(kv.Value, &inc); err != nil {
-		return Incarnation{}, fmt.Errorf("store: %s is damaged: %w", kv.Key, err)
+	var record controllerv1.Incarnation
+	if err := Decode(kv, &record); err != nil {
+		return Incarnation{}, err
 	}
-	inc.ModRevision = kv.ModRevision
-	return inc, nil
+	return Incarnation{Number: record.GetNumber(), Began: record.GetBeginTime().AsTime(), ModRevision: kv.ModRevision}, nil
 }

@@ -167,7 +167,7 @@ func IntentKey(scope, name string) (string, error) {
 
 func leaderPrefix(name string) (string, error) { return join(LeaderPrefix, name) }
 
-// PairID names an SA pair; ids are random and never used again.
+// PairID names what an SA pair connects; its generations follow one another.
 type PairID [16]byte
 
 // String is the id as it stands in keys: 32 lower-case hexadecimal digits.

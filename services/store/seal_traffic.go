@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -101,7 +102,7 @@ func (k *Keyring) hourForSeal(hour int64, expiry time.Time) (*hourKey, error) {
 	until := (expiry.Unix()/3600 + 1) * 3600
 	hk, err := k.loadHour(hour)
 	if errors.Is(err, fs.ErrNotExist) {
-		return k.createHour(hour, until)
+		hk, err = k.createHour(hour, until)
 	}
 	if err != nil {
 		return nil, err
@@ -109,11 +110,46 @@ func (k *Keyring) hourForSeal(hour int64, expiry time.Time) (*hourKey, error) {
 	if hk.expiry >= until {
 		return hk, nil
 	}
-	if err := writeAtSync(k.hourFile(hour), binary.BigEndian.AppendUint64(nil, uint64(until)), rootKeyLen); err != nil {
-		return nil, err
+	hk.expiry, err = raiseExpiry(k.hourFile(hour), until)
+	return hk, err
+}
+
+// raiseExpiry makes the file's expiry at least until, durably, and returns it.
+// The lock is for other processes that share the directory.
+func raiseExpiry(path string, until int64) (int64, error) {
+	f, err := openHour(path)
+	if err != nil {
+		return 0, err
 	}
-	hk.expiry = until
-	return hk, nil
+	defer f.Close()
+	content := make([]byte, hourFileLen)
+	if _, err := f.ReadAt(content, 0); err != nil {
+		return 0, fmt.Errorf("store: read %s: %w", path, err)
+	}
+	if have := fileExpiry(content); have >= until {
+		return have, nil
+	}
+	_, err = f.WriteAt(binary.BigEndian.AppendUint64(nil, uint64(until)), rootKeyLen)
+	if err := errors.Join(err, f.Sync()); err != nil {
+		return 0, fmt.Errorf("store: write %s: %w", path, err)
+	}
+	return until, nil
+}
+
+func openHour(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("store: hourly key: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("store: lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func fileExpiry(content []byte) int64 {
+	return int64(binary.BigEndian.Uint64(content[rootKeyLen:]))
 }
 
 func (k *Keyring) createHour(hour, until int64) (*hourKey, error) {
@@ -140,21 +176,9 @@ func (k *Keyring) loadHour(hour int64) (*hourKey, error) {
 }
 
 func (k *Keyring) remember(hour int64, content []byte) *hourKey {
-	hk := &hourKey{key: content[:rootKeyLen], expiry: int64(binary.BigEndian.Uint64(content[rootKeyLen:]))}
+	hk := &hourKey{key: content[:rootKeyLen], expiry: fileExpiry(content)}
 	k.hours[hour] = hk
 	return hk
-}
-
-func writeAtSync(path string, b []byte, offset int64) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	_, err = f.WriteAt(b, offset)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("store: write %s: %w", path, err)
-	}
-	return nil
 }
 
 // Sweep destroys the hourly keys whose hour is over and whose last hard expiry
@@ -188,25 +212,27 @@ func (k *Keyring) Sweep(now time.Time) (int, error) {
 
 func (k *Keyring) sweepHour(hour int64, now time.Time) (bool, error) {
 	path := k.hourFile(hour)
-	// The file, not the memory: another process may have raised the expiry.
-	content, err := readPrivate(path, hourFileLen)
+	f, err := openHour(path)
 	if err != nil {
 		return false, err
 	}
-	expiry := int64(binary.BigEndian.Uint64(content[rootKeyLen:]))
-	clear(content)
-	if now.Unix() < expiry {
+	defer f.Close()
+	// The file, not the memory: another process may have raised the expiry.
+	content := make([]byte, hourFileLen)
+	if _, err := f.ReadAt(content, 0); err != nil {
+		return false, fmt.Errorf("store: read %s: %w", path, err)
+	}
+	defer clear(content)
+	if now.Unix() < fileExpiry(content) {
 		return false, nil
 	}
 	if hk, ok := k.hours[hour]; ok {
 		clear(hk.key)
 		delete(k.hours, hour)
 	}
-	if err := writeAtSync(path, make([]byte, hourFileLen), 0); err != nil {
-		return false, err
-	}
-	if err := os.Remove(path); err != nil {
-		return false, fmt.Errorf("store: %w", err)
+	_, err = f.WriteAt(make([]byte, hourFileLen), 0)
+	if err := errors.Join(err, f.Sync(), os.Remove(path)); err != nil {
+		return false, fmt.Errorf("store: destroy %s: %w", path, err)
 	}
 	return true, nil
 }

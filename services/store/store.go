@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 )
 
 // DefaultPrefix is where Sallyport's keys lie in etcd.
@@ -26,13 +28,15 @@ const (
 
 // Config says how to reach etcd.
 type Config struct {
-	Endpoints []string      // unix:///path, http(s)://host:port
-	TLS       *tls.Config   // for https endpoints
-	Prefix    string        // default DefaultPrefix; begins and ends with a slash
-	Keys      *Keyring      // for Seal and its kin; may be nil where nothing is sealed
-	OpTimeout time.Duration // longest wait for one request; default 10 s
-	Log       *slog.Logger  // default: discard
-	Now       func() time.Time
+	Endpoints []string         // unix:///path, http(s)://host:port
+	TLS       *tls.Config      // for https endpoints
+	Prefix    string           // default DefaultPrefix; begins and ends with a slash
+	Keys      *Keyring         // for Seal and its kin; may be nil where nothing is sealed
+	OpTimeout time.Duration    // longest wait for one request; default 10 s
+	Log       *slog.Logger     // default: discard
+	Now       func() time.Time // default: time.Now
+
+	dial []grpc.DialOption // for tests of this package: faults on the wire
 }
 
 // Store is one process's connection to etcd. It is safe for concurrent use.
@@ -79,6 +83,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 5 * time.Second,
 		Logger:               zapLogger(c.Log),
+		DialOptions:          c.dial,
 	})
 	if err != nil {
 		cancel()
@@ -213,30 +218,44 @@ func (s *Store) List(ctx context.Context, prefix string, o ListOptions) ([]KV, i
 	return s.rangeKeys(ctx, from, end, o.Limit, o.Revision)
 }
 
-// rangeKeys reads [from, end) in pages, pinned to one revision.
+// rangeKeys reads [from, end), all as of one revision.
 func (s *Store) rangeKeys(ctx context.Context, from, end string, limit, revision int64) ([]KV, int64, error) {
+	var kvs []KV
+	revision, err := s.scan(ctx, from, end, limit, revision, func(kv KV) error {
+		kvs = append(kvs, kv)
+		return nil
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return kvs, revision, nil
+}
+
+// scan calls f for the keys of [from, end) in pages that are pinned to one
+// revision, which it returns. limit 0 means all of them.
+func (s *Store) scan(ctx context.Context, from, end string, limit, revision int64, f func(KV) error) (int64, error) {
 	if from >= end {
 		head, err := s.HeadRevision(ctx)
-		return nil, max(revision, head), err
+		return cmp.Or(revision, head), err
 	}
-	var kvs []KV
-	for {
+	for seen := int64(0); ; {
 		page := int64(listPage)
 		if limit > 0 {
-			page = min(page, limit-int64(len(kvs)))
+			page = min(page, limit-seen)
 		}
 		resp, err := s.rangePage(ctx, from, end, page, revision)
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
-		if revision == 0 {
-			revision = resp.Header.Revision
-		}
+		revision = cmp.Or(revision, resp.Header.Revision)
 		for _, kv := range resp.Kvs {
-			kvs = append(kvs, s.kv(kv))
+			if err := f(s.kv(kv)); err != nil {
+				return 0, err
+			}
 		}
-		if !resp.More || (limit > 0 && int64(len(kvs)) >= limit) {
-			return kvs, revision, nil
+		seen += int64(len(resp.Kvs))
+		if !resp.More || (limit > 0 && seen >= limit) {
+			return revision, nil
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
 	}
