@@ -845,7 +845,8 @@ type GenerationPhase struct {
 	EpochA []byte `protobuf:"bytes,3,opt,name=epoch_a,json=epochA,proto3" json:"epoch_a,omitempty"`
 	// Epoch of host B that the generation is for, 16 bytes.
 	EpochB []byte `protobuf:"bytes,4,opt,name=epoch_b,json=epochB,proto3" json:"epoch_b,omitempty"`
-	// Acks, one bit each: 1 in at A, 2 in at B, 4 out at A, 8 out at B, 16 deleted at A, 32 deleted at B.
+	// Acks, one bit each: 1 in at A, 2 in at B, 4 out at A, 8 out at B, 16 deleted at A, 32 deleted at B;
+	// while it drains 64 out deleted at A, 128 out deleted at B.
 	Acks uint32 `protobuf:"varint,5,opt,name=acks,proto3" json:"acks,omitempty"`
 	// Creation, Unix seconds.
 	CreateTime uint32 `protobuf:"fixed32,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
