@@ -5,15 +5,15 @@
 // A World holds what is wanted. Step holds the rules for one pair of hosts: it takes the pair's
 // Situation and says what to write. A generation of a pair goes through these phases:
 //
-//	          both acked in          both acked out       a newer one is up
-//	 create ──▶ Inbound ──────▶ Outbound ──────▶ Established ──────▶ Draining
-//	              │                │                  │                  │ 10 s
-//	              │ refused,       │ refused, outdated: through Draining │
-//	              │ outdated       ▼                  ▼                  ▼
-//	              └──────────▶ Deleting ◀── not wanted, dead, expired ── ┘
-//	                               │ both ends acked, or are dead, or 1 h past the hard limit
-//	                               ▼
-//	                            (forgotten)
+//	         both acked in          both acked out       a newer one is up
+//	create ──▶ Inbound ──────▶ Outbound ──────▶ Established ──────▶ Draining
+//	             │                │                  │                  │ 10 s
+//	             │ refused,       │ refused, outdated: through Draining │
+//	             │ outdated       ▼                  ▼                  ▼
+//	             └──────────▶ Deleting ◀── not wanted, dead, expired ── ┘
+//	                              │ both ends acked, or are dead, or 1 h past the hard limit
+//	                              ▼
+//	                           (forgotten)
 //
 // # Contract of the caller
 //
@@ -34,7 +34,7 @@
 // Who delivers keys to agents promises: the inbound half of a generation goes out in the phases Inbound
 // to Draining, the outbound half in Outbound and Established only; each only to the epoch that the record
 // names, and never from an older incarnation; in Draining the outbound half, in Deleting both are
-// withdrawn by tombstone, outbound first. An ack counts for the epoch that sent it. A refusal sets
+// withdrawn by tombstone, outbound first, and acked (OutDeletedA and B; DeletedA and B for both halves). An ack counts for the epoch that sent it. A refusal sets
 // RefusedBelow and nothing else.
 //
 // # Rules

@@ -36,12 +36,14 @@ type Acks uint8
 
 // The acks.
 const (
-	InA      Acks = 1 << iota // A has installed its inbound half
-	InB                       // B has
-	OutA                      // A has installed its outbound half
-	OutB                      // B has
-	DeletedA                  // A has deleted both halves
-	DeletedB                  // B has
+	InA         Acks = 1 << iota // A has installed its inbound half
+	InB                          // B has
+	OutA                         // A has installed its outbound half
+	OutB                         // B has
+	DeletedA                     // A has deleted both halves
+	DeletedB                     // B has
+	OutDeletedA                  // A has deleted its outbound half while the generation drains
+	OutDeletedB                  // B has
 
 	bothIn  = InA | InB
 	bothOut = OutA | OutB
@@ -72,12 +74,12 @@ type Generation struct {
 	CreateRevision, ModRevision int64
 }
 
-// deleted reports whether the end's ack of the tombstone is there.
-func (g *Generation) deleted(ofA bool) bool {
+// acked reports whether one end's ack is there: of its bit for A, or of the one for B.
+func (g *Generation) acked(ofA bool, a, b Acks) bool {
 	if ofA {
-		return g.Acks.Has(DeletedA)
+		return g.Acks.Has(a)
 	}
-	return g.Acks.Has(DeletedB)
+	return g.Acks.Has(b)
 }
 
 // epoch returns the life of one end's agent that the generation is for.

@@ -136,10 +136,14 @@ func (p *stepper) withdraw(g *Generation, why Cause) (Phase, Cause) {
 	return Draining, why
 }
 
-// switched reports whether both ends surely send over another generation: one that is newer is
-// established, or both are connected and have been told.
+// switched reports whether neither end sends over the generation any more: a newer one is established,
+// or both have given up their outbound halves.
 func (p *stepper) switched(g *Generation) bool {
-	return p.carrier != nil && p.carrier.Number > g.Number || p.s.bothLive()
+	return p.carrier != nil && p.carrier.Number > g.Number || p.silent(g, true) && p.silent(g, false)
+}
+
+func (p *stepper) silent(g *Generation, a bool) bool {
+	return g.acked(a, OutDeletedA, OutDeletedB) || p.s.lost(g, a)
 }
 
 // forget deletes the record of a tombstone that nobody needs.
@@ -158,7 +162,9 @@ func (p *stepper) forget(i int) {
 }
 
 // gone reports whether an end no longer holds the generation.
-func (p *stepper) gone(g *Generation, a bool) bool { return g.deleted(a) || p.s.lost(g, a) }
+func (p *stepper) gone(g *Generation, a bool) bool {
+	return g.acked(a, DeletedA, DeletedB) || p.s.lost(g, a)
+}
 
 // remembered keeps the last two generations of a pair that is not up: they count the numbers, and the
 // time between them is the back-off.
