@@ -115,7 +115,7 @@ func (c *Capture) Lines(ctx context.Context, filter string, most int) ([]string,
 const (
 	// FilterESP is ESP in UDP (RFC 3948), NAT keepalives included.
 	FilterESP     = "(udp port 4500)"
-	filterControl = "(tcp port 7443)"
+	filterControl = "(tcp port " + controllerPort + ")"
 	// filterLink is what any Ethernet link carries: ARP, neighbour discovery and multicast listener
 	// reports (types 130 to 143; behind a hop-by-hop header for the latter).
 	filterLink = "(arp or (icmp6 and ip6[40] >= 130 and ip6[40] <= 143) or (ip6[6] = 0 and ip6[48] = 143))"

@@ -175,9 +175,13 @@ func demoCommand(name *string) *cobra.Command {
 			if !cmd.Flags().Changed("name") {
 				lab = fmt.Sprintf("demo-%d", os.Getpid())
 			}
+			binaries, err := FindBinaries()
+			if err != nil {
+				return err
+			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return Demo(ctx, lab, cmd.OutOrStdout())
+			return Demo(ctx, lab, binaries, cmd.OutOrStdout())
 		},
 	}
 	return cmd

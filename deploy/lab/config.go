@@ -22,6 +22,8 @@ type Config struct {
 	NAT []int `json:"nat,omitempty"`
 	// Sites lists the hosts, from 1, that have a network behind them.
 	Sites []int `json:"sites,omitempty"`
+	// IPv6 makes the underlay's traffic IPv6; else it is IPv4.
+	IPv6 bool `json:"ipv6,omitempty"`
 	// Owner is the process that the lab dies with: a later start removes the lab when that process
 	// is gone. Zero for a lab that stays until Down.
 	Owner Process `json:"owner,omitzero"`

@@ -19,7 +19,8 @@ func (l *Lab) StartController(ctx context.Context) error {
 		cfg.Binaries.Controller, "run",
 		"--name", "lab",
 		"--trust-domain", cfg.Name + ".lab",
-		"--listen", ControllerAddress,
+		"--listen", "[::]:" + controllerPort,
+		"--advertise", cfg.controllerAddress(),
 		"--data-dir", l.Path("ctl", "data"),
 		"--key-dir", l.Path("ctl", "keys"),
 		"--socket", l.Socket(),
@@ -50,7 +51,7 @@ func (l *Lab) StartAgentWith(i int, token string, env []string) error {
 	}
 	argv := []string{
 		cfg.Binaries.Agent, "run",
-		"--controller", ControllerAddress,
+		"--controller", cfg.controllerAddress(),
 		"--state-dir", l.Path(name, "state"),
 		"--run-dir", l.Path(name, "run"),
 	}

@@ -5,7 +5,7 @@ package lab
 import (
 	"context"
 	"fmt"
-	"strings"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -18,31 +18,33 @@ const faultTable = "inet lab-faults"
 
 // Loss makes a host lose percent of the packets that arrive from the underlay, at random.
 func (l *Lab) Loss(ctx context.Context, i, percent int) error {
-	return l.fault(ctx, HostName(i), fmt.Sprintf(`iifname "eth0" numgen random mod 100 < %d drop`, percent))
+	return l.fault(ctx, HostName(i), fmt.Sprintf(`iifname "eth0" numgen random mod 100 <= %d drop`, percent-1))
 }
 
 // Partition cuts host i off from host j, both ways and for both families, with NATs in between or not.
 func (l *Lab) Partition(ctx context.Context, i, j int) error {
-	var rules []string
-	for _, a := range HostAddress(j) {
-		ip := map[bool]string{true: "ip6", false: "ip"}[a.Is6()]
-		rules = append(rules, fmt.Sprintf("%s saddr %s drop", ip, a))
-	}
-	if err := l.fault(ctx, l.edge(i), rules...); err != nil {
+	if err := l.fault(ctx, l.edge(i), dropFrom(HostAddress(j))...); err != nil {
 		return err
 	}
-	rules = nil
-	for _, a := range HostAddress(i) {
-		ip := map[bool]string{true: "ip6", false: "ip"}[a.Is6()]
+	return l.fault(ctx, l.edge(j), dropFrom(HostAddress(i))...)
+}
+
+func dropFrom(addrs []netip.Addr) []string {
+	var rules []string
+	for _, a := range addrs {
+		ip := "ip"
+		if a.Is6() {
+			ip = "ip6"
+		}
 		rules = append(rules, fmt.Sprintf("%s saddr %s drop", ip, a))
 	}
-	return l.fault(ctx, l.edge(j), rules...)
+	return rules
 }
 
 // PartitionController cuts host i off from the controller.
 func (l *Lab) PartitionController(ctx context.Context, i int) error {
-	host := strings.Split(ControllerAddress, ":")[0]
-	return l.fault(ctx, HostName(i), "ip saddr "+host+" drop")
+	a := underlay(stationCtl)
+	return l.fault(ctx, HostName(i), "ip saddr "+a.v4.Addr().String()+" drop", "ip6 saddr "+a.v6.Addr().String()+" drop")
 }
 
 // Heal takes all faults of host i away.

@@ -50,7 +50,7 @@ func Up(ctx context.Context, cfg Config) (*Lab, error) {
 	if err := l.state.save(); err != nil {
 		return nil, err
 	}
-	if err := build(ctx, cfg); err != nil {
+	if err := construct(ctx, cfg); err != nil {
 		return nil, errors.Join(err, l.state.remove(context.WithoutCancel(ctx)))
 	}
 	return l, nil

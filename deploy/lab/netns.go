@@ -120,8 +120,8 @@ func masqueradeRules(udpPorts string) string {
 		`; add rule inet nat post oifname "eth0" masquerade`
 }
 
-// build makes every namespace and link of the lab.
-func build(ctx context.Context, cfg Config) error {
+// construct makes every namespace and link of the lab.
+func construct(ctx context.Context, cfg Config) error {
 	b := &builder{ctx: ctx, cfg: cfg}
 	for _, node := range cfg.nodes() {
 		b.run("ip", "netns", "add", cfg.namespace(node))

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 )
@@ -14,8 +15,17 @@ const (
 	nodeCtl = "ctl"
 )
 
-// ControllerAddress is where a lab's controller listens.
-const ControllerAddress = "10.99.0.1:7443"
+// controllerPort is where a lab's controller listens.
+const controllerPort = "7443"
+
+// controllerAddress is where the hosts reach the controller, and so which family ESP uses.
+func (c Config) controllerAddress() string {
+	a := underlay(stationCtl)
+	if c.IPv6 {
+		return net.JoinHostPort(a.v6.Addr().String(), controllerPort)
+	}
+	return net.JoinHostPort(a.v4.Addr().String(), controllerPort)
+}
 
 // maxHosts is what the underlay's addressing holds.
 const maxHosts = 200
