@@ -4,6 +4,10 @@
 //	TUN ─read─▶ parse ─▶ SPD ─▶ pair ─▶ outbound SA ─▶ seal ─▶ path ─▶ UDP 4500
 //	TUN ◀─write─ selectors ◀─ parse ◀─ next header ◀─ open ◀─ SPI ◀─ demultiplex ◀─ UDP 4500
 //
+// An outer packet carries the DSCP and ECN bits that the socket has (none): what RFC 6040 asks for is not
+// done yet. Its DF bit is never set, the kernel fragments it where it must; the TUN's MTU of 1400 leaves
+// room for the overhead on a link of 1500.
+//
 // Loops run to completion: a packet stays on the goroutine and in the buffer that received it.
 // Whatever is not positively allowed is dropped and counted by reason (RFC 4301 section 4.4.2.1's
 // audit events); nothing is logged per packet.

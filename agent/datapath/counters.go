@@ -1,6 +1,9 @@
 package datapath
 
-import "fmt"
+import (
+	"fmt"
+	"sync/atomic"
+)
 
 // Reason says why a packet was dropped. Most are RFC 4301/4303 auditable events.
 type Reason uint8
@@ -69,3 +72,47 @@ type Counters struct {
 
 // Drops is the number of packets dropped for r.
 func (c *Counters) Drops(r Reason) uint64 { return c.Dropped[r] }
+
+// counters are the totals. Each goroutine has a tally of its own that it adds once for each batch.
+type counters struct {
+	outPackets, outBytes, inPackets, inBytes     atomic.Uint64
+	inDummies, inKeepalives, keepalives, dummies atomic.Uint64
+	dropped                                      [reasons]atomic.Uint64
+}
+
+// add adds t, and clears it.
+func (c *counters) add(t *Counters) {
+	addTo(&c.outPackets, t.OutPackets)
+	addTo(&c.outBytes, t.OutBytes)
+	addTo(&c.inPackets, t.InPackets)
+	addTo(&c.inBytes, t.InBytes)
+	addTo(&c.inDummies, t.InDummies)
+	addTo(&c.inKeepalives, t.InKeepalives)
+	addTo(&c.keepalives, t.Keepalives)
+	addTo(&c.dummies, t.Dummies)
+	for i, n := range t.Dropped {
+		addTo(&c.dropped[i], n)
+	}
+	*t = Counters{}
+}
+
+func addTo(total *atomic.Uint64, n uint64) {
+	if n != 0 {
+		total.Add(n)
+	}
+}
+
+// Counters reads the counters.
+func (d *Datapath) Counters() Counters {
+	c := &d.counters
+	out := Counters{
+		OutPackets: c.outPackets.Load(), OutBytes: c.outBytes.Load(),
+		InPackets: c.inPackets.Load(), InBytes: c.inBytes.Load(),
+		InDummies: c.inDummies.Load(), InKeepalives: c.inKeepalives.Load(),
+		Keepalives: c.keepalives.Load(), Dummies: c.dummies.Load(),
+	}
+	for i := range out.Dropped {
+		out.Dropped[i] = c.dropped[i].Load()
+	}
+	return out
+}

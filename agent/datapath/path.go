@@ -1,0 +1,92 @@
+package datapath
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// hostPath is where the packets for one other end go. All pairs with that end share it.
+//
+//	          told by SetPair                 request sent, answer came
+//	unknown ────────────────▶ told ──────┐    back from that address
+//	   │                        │        ├──▶ proven at A ───▶ proven at B …
+//	   └── packet from A ───────┴────────┘
+//
+// Only a mobile path goes beyond "told": the other end is behind NAT and this one is not.
+type hostPath struct {
+	host     string
+	spec     atomic.Pointer[PathSpec]
+	endpoint atomic.Pointer[endpoint] // nil: unknown; changed under Datapath.mu
+
+	// Times of the last packet sent to, and authenticated from, the other end; 0 is never.
+	sent, received atomic.Int64
+
+	candidates limiter // packets from a new source that control is told of
+	probes     limiter // probes from the other end
+
+	control pathControl // control's own
+}
+
+type endpoint struct {
+	addr   netip.AddrPort
+	proven bool // it has answered a probe
+}
+
+func newHostPath(host string, spec PathSpec) *hostPath {
+	p := &hostPath{host: host}
+	p.spec.Store(&spec)
+	if spec.Remote.IsValid() {
+		p.endpoint.Store(&endpoint{addr: spec.Remote})
+	}
+	return p
+}
+
+// set takes a new spec. A proven address is not given up for one that is only told: that one is returned
+// as a candidate to probe. The caller holds Datapath.mu.
+func (p *hostPath) set(spec PathSpec) (candidate netip.AddrPort, ok bool) {
+	old := p.spec.Swap(&spec)
+	now := p.endpoint.Load()
+	switch {
+	case old.Remote == spec.Remote && old.mobile() == spec.mobile():
+		// What was learned stays.
+	case spec.mobile() && now != nil && now.proven:
+		return spec.Remote, spec.Remote.IsValid() && spec.Remote != now.addr
+	case spec.Remote.IsValid():
+		p.endpoint.Store(&endpoint{addr: spec.Remote})
+	default:
+		p.endpoint.Store(nil)
+	}
+	return netip.AddrPort{}, false
+}
+
+// mobile says whether the path follows the other end's source address.
+func (s *PathSpec) mobile() bool { return s.RemoteBehindNAT && !s.LocalBehindNAT }
+
+func (s *PathSpec) keepalive() time.Duration {
+	if s.KeepaliveInterval == 0 {
+		return DefaultKeepalive
+	}
+	return s.KeepaliveInterval
+}
+
+// remote is where to send; invalid while unknown.
+func (p *hostPath) remote() netip.AddrPort {
+	if e := p.endpoint.Load(); e != nil {
+		return e.addr
+	}
+	return netip.AddrPort{}
+}
+
+// elsewhere reports whether from is an address that the path might follow to.
+func (p *hostPath) elsewhere(from netip.AddrPort) bool {
+	e := p.endpoint.Load()
+	return (e == nil || e.addr != from) && p.spec.Load().mobile()
+}
+
+// touch stores a time that many packets of a batch share.
+func touch(t *atomic.Int64, now time.Duration) {
+	if t.Load() != int64(now) {
+		t.Store(int64(now))
+	}
+}
