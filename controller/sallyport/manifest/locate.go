@@ -4,6 +4,10 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 )
 
 // Locate returns where the field that a controller names was written, and its path as the file spells
@@ -40,14 +44,18 @@ func RequestIndex(path string) (int, bool) {
 	return i, err == nil && i >= 0
 }
 
-// TrimRequest cuts what leads to the resource from a path of a request: "resources[3].host." or
-// "resource.policy.".
+// TrimRequest cuts what leads to the resource from a path of a request: "resources[3].host.",
+// "resource.policy." or just "resources[3].".
 func TrimRequest(path string) string {
 	head, rest, _ := strings.Cut(path, ".")
 	if _, ok := RequestIndex(head); !ok && head != "resource" {
 		return path
 	}
-	_, rest, _ = strings.Cut(rest, ".") // the kind
+	kind, spec, _ := strings.Cut(rest, ".")
+	fields := (&operatorv1.Resource{}).ProtoReflect().Descriptor().Fields()
+	if fields.ByName(protoreflect.Name(kind)) != nil || fields.ByJSONName(kind) != nil {
+		return spec
+	}
 	return rest
 }
 

@@ -15,6 +15,7 @@ func TestLocate(t *testing.T) {
 		{host, "metadata.name", "f:4:9", "metadata.name"},
 		{host, "spec.subnets[1]", "f:9:5", "spec.subnets[1]"},
 		{host, "resources[0].host.spec.subnets[1]", "f:9:5", "spec.subnets[1]"},
+		{host, "resources[0].spec.subnets[1]", "f:9:5", "spec.subnets[1]"},
 		{host, "resource.host.spec.subnets", "f:7:3", "spec.subnets"},
 		{host, "spec.subnets[7]", "f:7:3", "spec.subnets[7]"},
 		{host, "spec.endpoints[0]", "f:6:1", "spec.endpoints[0]"},
