@@ -30,6 +30,11 @@ func (f *Feed) apply(b store.Batch) {
 	for name := range policies {
 		f.setPolicy(name, b.Revision, t)
 	}
+	for _, c := range b.Changes {
+		if c.New != nil && isIntent(c.Key) {
+			f.intent(*c.New, t)
+		}
+	}
 	state, now := f.state(), f.now()
 	for pair := range t.pairs {
 		f.up.set(pair, state.upNow(pair, now))
@@ -83,7 +88,9 @@ func (f *Feed) setPolicy(name string, revision int64, t *touched) {
 	case found:
 		t.add(f.world.SetPolicy(p))
 	default:
-		t.add(f.world.RemovePolicy(name, revision))
+		if _, had := f.world.Policy(name); had {
+			t.add(f.world.RemovePolicy(name, revision))
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ func prefixes() []string {
 	host, policy := string(store.KindHost)+"/", string(store.KindPolicy)+"/"
 	return []string{
 		store.SpecPrefix + host, store.SpecPrefix + policy, store.StatusPrefix + host, store.StatusPrefix + policy,
-		store.EpochPrefix, store.LivePrefix, store.SAPhasePrefix,
+		store.EpochPrefix, store.LivePrefix, store.SAPhasePrefix, store.IntentPrefix,
 	}
 }
 
@@ -83,6 +83,10 @@ func (f *Feed) load(s *store.Snapshot) {
 	}
 	names(store.KindHost, func(name string) { f.setHost(name, s.Revision(), nil) })
 	names(store.KindPolicy, func(name string) { f.setPolicy(name, s.Revision(), nil) })
+	s.Range(store.IntentPrefix, func(kv store.KV) bool {
+		f.intent(kv, nil)
+		return true
+	})
 	var last plan.PairID
 	s.Range(store.SAPhasePrefix, func(kv store.KV) bool {
 		if pair, _, err := store.ParseSAPhaseKey(kv.Key); err == nil && plan.PairID(pair) != last {

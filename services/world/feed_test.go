@@ -317,3 +317,43 @@ func TestUnreadableRecordKeepsWhatWasKnown(t *testing.T) {
 		}
 	})
 }
+
+// TestIntentsWitnessDeletions: a planner that starts after a deletion knows that it was meant.
+func TestIntentsWitnessDeletions(t *testing.T) {
+	f := newFleet(t)
+	all := maps.Clone(f.host(1, nil))
+	maps.Copy(all, f.host(2, nil))
+	created := f.commit(all)
+	pair := plan.PairOf(uidOf(1), uidOf(3))
+	explained := func(feed *Feed) (yes bool) {
+		feed.Read(func(s State) { yes = s.World.Explained(pair, created) })
+		return yes
+	}
+	following := f.running()
+	if explained(following) {
+		t.Fatal("the absence of host 3 is explained by nothing")
+	}
+	touched := following.Subscribe(plan.UID{})
+	defer touched.Close()
+	f.commit(f.generation(1, 3, 1, plan.Established))
+
+	for key, value := range map[string]string{
+		"intent/host/host-3": uidOf(3).String(), "intent/policy/mesh": "", "intent/confirm/host-1": "", "intent/confirm/all": "",
+	} {
+		revision, err := f.store.Commit(f.ctx, store.Txn{Puts: []store.Put{{Key: key, Value: []byte(value)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.wait(following, revision)
+		if fresh := f.feed(); !explained(following) || !explained(fresh) {
+			t.Errorf("%s explains it to the feed that ran: %t, to a fresh one: %t; want both", key, explained(following), explained(fresh))
+		}
+		created = revision // what is made from now on is not explained by it
+		if explained(following) {
+			t.Errorf("%s explains what was made after it", key)
+		}
+	}
+	if got, err := touched.Next(f.ctx); err != nil || !slices.Equal(got.Pairs, []plan.PairID{pair}) {
+		t.Errorf("touched %v, %v, want %s", got.Pairs, err, pair)
+	}
+}
