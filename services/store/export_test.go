@@ -1,6 +1,11 @@
 package store
 
-import "google.golang.org/grpc"
+import (
+	"context"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+)
 
 // WithDialOptions makes Open put faults on the wire.
 func WithDialOptions(c Config, opts ...grpc.DialOption) Config {
@@ -13,6 +18,14 @@ func (s *Subscription) Pending() int {
 	s.view.mu.Lock()
 	defer s.view.mu.Unlock()
 	return len(s.pending)
+}
+
+// RaiseAlarm raises an alarm of the embedded member, as a full disk would.
+func (e *Embedded) RaiseAlarm(ctx context.Context, alarm etcdserverpb.AlarmType) error {
+	_, err := e.etcd.Server.Alarm(ctx, &etcdserverpb.AlarmRequest{
+		Action: etcdserverpb.AlarmRequest_ACTIVATE, MemberID: uint64(e.etcd.Server.MemberID()), Alarm: alarm,
+	})
+	return err
 }
 
 // ReadAudit is readAudit.
