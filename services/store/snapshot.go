@@ -37,8 +37,11 @@ func (s *Snapshot) Get(key string) (KV, bool) {
 
 // Range calls f for the keys that begin with prefix, in key order, until f
 // returns false. The values must not be changed.
-func (s *Snapshot) Range(prefix string, f func(KV) bool) {
-	s.tree.AscendGreaterOrEqual(&KV{Key: prefix}, func(kv *KV) bool {
+func (s *Snapshot) Range(prefix string, f func(KV) bool) { s.RangeFrom(prefix, "", f) }
+
+// RangeFrom is Range that begins at the key from, inclusive.
+func (s *Snapshot) RangeFrom(prefix, from string, f func(KV) bool) {
+	s.tree.AscendGreaterOrEqual(&KV{Key: max(prefix, from)}, func(kv *KV) bool {
 		return strings.HasPrefix(kv.Key, prefix) && f(*kv)
 	})
 }

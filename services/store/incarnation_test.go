@@ -1,0 +1,57 @@
+package store_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"sallyport.dev/sallyport/services/store"
+	"sallyport.dev/sallyport/services/store/storetest"
+)
+
+func TestBeginIsOneForAll(t *testing.T) {
+	a := storetest.New(t)
+	b := storetest.Another(t, a)
+	if _, err := a.ReadIncarnation(bounded(t)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("before the first start: %v, want ErrNotFound", err)
+	}
+	earliest := uint64(time.Now().Unix())
+	type result struct {
+		inc store.Incarnation
+		err error
+	}
+	results := make(chan result, 2)
+	for _, s := range []*store.Store{a, b} {
+		go func() {
+			inc, err := s.Begin(bounded(t))
+			results <- result{inc, err}
+		}()
+	}
+	first, second := <-results, <-results
+	if first.err != nil || second.err != nil || first.inc != second.inc || first.inc.Number < earliest {
+		t.Errorf("incarnations %+v and %+v, want one, at least %d", first, second, earliest)
+	}
+	if again := must(a.Begin(bounded(t)))(t); again != first.inc {
+		t.Errorf("after a restart %+v, want %+v", again, first.inc)
+	}
+}
+
+func TestRestoringIsRefused(t *testing.T) {
+	s := storetest.New(t)
+	must(s.Begin(bounded(t)))(t)
+	v := view(t, s)
+	put(t, s, store.RestoringKey, "{}")
+	if _, err := storetest.Another(t, s).Begin(bounded(t)); !errors.Is(err, store.ErrRestoring) {
+		t.Errorf("Begin: %v, want ErrRestoring", err)
+	}
+	waitDone(t, "the view", v.Done())
+	if err := v.Err(); !errors.Is(err, store.ErrIncarnation) {
+		t.Errorf("view: %v, want ErrIncarnation", err)
+	}
+	if _, ok := v.Get(store.RestoringKey); ok {
+		t.Error("the view shows a state of the restore")
+	}
+	if _, err := s.View(bounded(t)); !errors.Is(err, store.ErrIncarnation) {
+		t.Errorf("a new view: %v, want ErrIncarnation", err)
+	}
+}
