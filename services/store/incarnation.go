@@ -21,7 +21,8 @@ type Incarnation struct {
 
 // Begin reads the store's incarnation, and creates the first one when there is
 // none. From then on each Commit of this Store is fenced by it. The error is
-// ErrRestoring when a restore was interrupted.
+// ErrRestoring when a restore was interrupted, and ErrRootKey when the keyring
+// is not the one that seals this database.
 func (s *Store) Begin(ctx context.Context) (Incarnation, error) {
 	for {
 		inc, err := s.ReadIncarnation(ctx)
@@ -30,6 +31,9 @@ func (s *Store) Begin(ctx context.Context) (Incarnation, error) {
 		}
 		if errors.Is(err, ErrConflict) {
 			continue // another controller was faster: read what it wrote
+		}
+		if err == nil {
+			err = s.checkRootKey(ctx)
 		}
 		if err != nil {
 			return Incarnation{}, err
@@ -65,6 +69,40 @@ func (s *Store) createIncarnation(ctx context.Context, inc Incarnation) (Incarna
 		Puts:     []Put{{Key: IncarnationKey, Value: value}},
 	}, nil)
 	return inc, err
+}
+
+// checkRootKey compares the keyring with the database: a controller that came
+// with another root key would write what the others cannot open.
+func (s *Store) checkRootKey(ctx context.Context) error {
+	if s.keys == nil {
+		return nil
+	}
+	for {
+		kv, err := s.Get(ctx, RootCheckKey)
+		if err == nil {
+			if _, err := s.Unseal(RootCheckKey, kv.Value); err != nil {
+				return ErrRootKey
+			}
+			return nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		sealed, err := s.Seal(RootCheckKey, nil)
+		if err != nil {
+			return err
+		}
+		_, err = s.commit(ctx, Txn{
+			Compares: []Compare{Unchanged(RootCheckKey, 0), Unchanged(RestoringKey, 0)},
+			Puts:     []Put{{Key: RootCheckKey, Value: sealed}},
+		}, nil)
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+		if _, err := s.ReadIncarnation(ctx); err != nil {
+			return err // a restore has begun
+		}
+	}
 }
 
 // nextIncarnation is above the previous one, and above every one of a lost

@@ -11,6 +11,7 @@ import (
 //
 //	incarnation                        this life of the store
 //	restoring                          only while a restore runs
+//	rootkey                            sealed: tells whether a root key is the right one
 //	fleet                              the fleet's name and settings
 //	spec/<kind>/<name>                 what operators want
 //	status/<kind>/<name>               what is
@@ -29,6 +30,7 @@ import (
 const (
 	IncarnationKey = "incarnation"
 	RestoringKey   = "restoring"
+	RootCheckKey   = "rootkey"
 	FleetKey       = "fleet"
 	IPAMKey        = "ipam"
 

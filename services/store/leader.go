@@ -64,6 +64,7 @@ func (s *Store) campaign(ctx context.Context, prefix, name, identity string) (*L
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
+		s.abandon(session, fmt.Sprintf("%s/%x", prefix, session.Lease()))
 		return nil, fmt.Errorf("store: campaign for %s: %w", name, err)
 	}
 	life, cancel := context.WithCancel(s.ctx)
@@ -94,16 +95,62 @@ func (s *Store) release(name string) {
 	delete(s.leading, name)
 }
 
+// abandon takes a candidacy back. A key that stayed would win one day with
+// nobody behind it; so when it cannot be deleted, the session must end.
+func (s *Store) abandon(session *Session, key string) {
+	ctx, cancel := context.WithTimeout(s.ctx, closeTimeout)
+	defer cancel()
+	if _, err := s.client.Delete(ctx, s.prefix+key); err != nil && s.ctx.Err() == nil {
+		s.log.Warn("candidacy not withdrawn: the session ends with it", "key", key, "err", err)
+		session.inner.Orphan()
+	}
+}
+
 // watch ends the leadership when the lease is lost or the key is deleted.
 func (l *Leadership) watch(ctx context.Context, session *Session) {
 	defer l.end()
-	events := l.store.client.Watch(ctx, l.store.prefix+l.key,
-		clientv3.WithRev(l.token+1), clientv3.WithFilterPut())
-	select {
-	case <-events: // deleted, or the watch broke: both end it
-	case <-session.Done():
-	case <-ctx.Done():
+	go func() {
+		select {
+		case <-session.Done():
+			l.end()
+		case <-ctx.Done():
+		}
+	}()
+	for ctx.Err() == nil {
+		held, err := l.followKey(ctx)
+		switch {
+		case err != nil:
+			pause(ctx, followRetry)
+		case !held:
+			return
+		}
 	}
+}
+
+// followKey returns held false once the key is gone, and an error or held true
+// when the watch broke and the key must be looked at again.
+func (l *Leadership) followKey(ctx context.Context) (held bool, err error) {
+	opCtx, cancel := l.store.op(ctx)
+	resp, err := l.store.client.Get(opCtx, l.store.prefix+l.key, clientv3.WithKeysOnly())
+	cancel()
+	if err != nil {
+		return true, err
+	}
+	if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != l.token {
+		return false, nil
+	}
+	watchCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	for resp := range l.store.client.Watch(watchCtx, l.store.prefix+l.key,
+		clientv3.WithRev(resp.Header.Revision+1), clientv3.WithFilterPut()) {
+		if err := resp.Err(); err != nil {
+			return true, err
+		}
+		if len(resp.Events) > 0 {
+			return false, nil
+		}
+	}
+	return true, errors.New("the watch ended")
 }
 
 func (l *Leadership) end() {

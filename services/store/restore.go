@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -181,6 +182,9 @@ func incarnationFloor(backup uint64, marker, current KV) (uint64, error) {
 			return 0, err
 		}
 		floor = max(floor, inc.Number)
+	}
+	if floor == math.MaxUint64 {
+		return 0, fmt.Errorf("%w: incarnation %d leaves no higher one", ErrBackup, floor)
 	}
 	return floor, nil
 }

@@ -13,6 +13,9 @@ import (
 // DefaultSessionTTL is the session's TTL when Campaign has to begin one.
 const DefaultSessionTTL = 10 * time.Second
 
+// closeTimeout bounds what is only tidying up: a lease ends by itself.
+const closeTimeout = 2 * time.Second
+
 // Session is the process's lease: keys put with it vanish when the process does.
 type Session struct {
 	inner *concurrency.Session
@@ -69,7 +72,7 @@ func (x *Session) lost() bool {
 // Close revokes the lease: its keys are deleted at once.
 func (x *Session) Close() error {
 	x.inner.Orphan()
-	ctx, cancel := x.store.op(x.store.ctx)
+	ctx, cancel := context.WithTimeout(x.store.ctx, closeTimeout)
 	defer cancel()
 	if _, err := x.store.client.Revoke(ctx, x.inner.Lease()); err != nil {
 		return x.store.wrap(x.store.ctx, "revoke the session", err)

@@ -115,6 +115,11 @@ func (c *Config) complete() error {
 	if err := CheckKey(inner); err != nil {
 		return fmt.Errorf("prefix: %w", err)
 	}
+	for _, endpoint := range c.Endpoints {
+		if err := checkEndpoint(endpoint, c.TLS != nil); err != nil {
+			return err
+		}
+	}
 	if c.OpTimeout <= 0 {
 		c.OpTimeout = defaultOpTimeout
 	}
