@@ -46,10 +46,13 @@ func (h UDP) Payload() []byte { return h[UDPHeaderLen:] }
 // PutUDP writes a header to the start of b, for a datagram of len(b) bytes, with
 // a checksum over src, dst and b (RFC 768; RFC 8200 section 8.1), and returns the
 // view. The data must already be in place. It fails when b is shorter than a
-// header or longer than 65535.
+// header or longer than 65535, or the addresses are not of one family.
 func PutUDP(b []byte, src, dst netip.AddrPort) (UDP, error) {
 	if len(b) < UDPHeaderLen || len(b) > 0xffff {
 		return nil, ErrLength
+	}
+	if family := src.Addr().BitLen(); family == 0 || family != dst.Addr().BitLen() {
+		return nil, ErrVersion
 	}
 	binary.BigEndian.PutUint16(b[0:], src.Port())
 	binary.BigEndian.PutUint16(b[2:], dst.Port())
