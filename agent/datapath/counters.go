@@ -71,7 +71,7 @@ type Counters struct {
 }
 
 // Drops is the number of packets dropped for r.
-func (c *Counters) Drops(r Reason) uint64 { return c.Dropped[r] }
+func (c Counters) Drops(r Reason) uint64 { return c.Dropped[r] }
 
 // counters are the totals. Each goroutine has a tally of its own that it adds once for each batch.
 type counters struct {

@@ -1,0 +1,169 @@
+package datapath
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"time"
+
+	"sallyport.dev/sallyport/services/protocol/esp"
+)
+
+// nullTUN and nullConn take everything and allocate nothing.
+type nullTUN struct{ packets int }
+
+func (t *nullTUN) BatchSize() int                         { return 128 }
+func (t *nullTUN) Read([][]byte, []int, int) (int, error) { select {} }
+func (t *nullTUN) Write(bufs [][]byte, offset int) (int, error) {
+	t.packets += len(bufs)
+	return 0, nil
+}
+func (t *nullTUN) Close() error { return nil }
+
+type nullConn struct{ datagrams int }
+
+func (c *nullConn) Recv([][]byte, []int, []netip.AddrPort) (int, error) { select {} }
+func (c *nullConn) Send(bufs [][]byte, _ []netip.AddrPort) (int, error) {
+	c.datagrams += len(bufs)
+	return len(bufs), nil
+}
+func (c *nullConn) Close() error { return nil }
+
+// still is one datapath whose loops do not run, with both SAs of one pair, of which it is both ends.
+func still(t testing.TB) (*Datapath, *nullTUN, *nullConn) {
+	t.Helper()
+	tun, conn := new(nullTUN), new(nullConn)
+	d, err := New(Config{TUN: tun, IPv4: conn, Clock: func() time.Duration { return time.Hour }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pairOf("1", "1", PathSpec{Remote: aAddr, RemoteBehindNAT: true})
+	p.Remote = p.Local
+	sa := half(1, 1)
+	for _, err := range []error{d.SetPair(p), d.InstallInbound(sa), d.InstallOutbound(sa)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d, tun, conn
+}
+
+func TestFastPathDoesNotAllocate(t *testing.T) {
+	d, tun, conn := still(t)
+	const batch, runs = 64, 50
+	s, r := newSender(d), newReceiver(d, conn)
+	v4, v6 := inner("10.9.0.1", "10.9.0.1", 1300), inner("fd09::1", "fd09::1", 1300)
+	outbound := func() {
+		for i := range batch {
+			p := v4
+			if i%2 == 1 {
+				p = v6
+			}
+			s.sizes[i] = copy(s.bufs[i][headroom:], p)
+		}
+		s.forward(batch)
+	}
+	if n := testing.AllocsPerRun(runs, outbound); n != 0 {
+		t.Errorf("%v allocations for each batch sent", n)
+	}
+	if conn.datagrams != batch*(runs+1) {
+		t.Fatalf("%d datagrams sent", conn.datagrams)
+	}
+	sealer := sealer(t, half(1, 1))
+	buf := make([]byte, 0, 2000)
+	inbound := func() {
+		for i := range batch {
+			packet, err := sealer.Seal(buf, v4, esp.NextHeaderIPv4)
+			if i%8 == 7 {
+				packet, err = sealer.Seal(buf, nil, esp.NextHeaderDummy)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.sizes[i], r.from[i] = copy(r.in[i], packet), aAddr
+		}
+		copy(r.in[0], "forged!!") // one that is dropped, and one that comes from elsewhere
+		r.from[1] = evil
+		r.deliver(batch)
+	}
+	if n := testing.AllocsPerRun(runs, inbound); n != 0 {
+		t.Errorf("%v allocations for each batch received", n)
+	}
+	if want := (batch - batch/8 - 1) * (runs + 1); tun.packets != want {
+		t.Fatalf("%d packets delivered, want %d; drops %v", tun.packets, want, drops(d))
+	}
+}
+
+// FuzzDemux gives arbitrary datagrams to the demultiplexer: nothing but what was sealed under the key
+// comes out, and each datagram is counted exactly once.
+func FuzzDemux(f *testing.F) {
+	sa := half(1, 1)
+	s := sealer(f, sa)
+	good := inner("10.9.0.1", "10.9.0.1", 40)
+	f.Add([]byte{})
+	f.Add([]byte{0xff})
+	f.Add([]byte{0, 0, 0, 0, 1, 2, 3, 4})
+	f.Add(seal(f, s, good, esp.NextHeaderIPv4))
+	f.Add(seal(f, s, nil, esp.NextHeaderDummy))
+	f.Add(seal(f, s, appendProbe(nil, probeRequest, nonce{}), esp.NextHeaderDummy))
+	f.Add(seal(f, s, good, 6))
+	sealed := sealer(f, sa)
+	var r *receiver // its buffers are large: made once
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		d, tun, conn := still(t)
+		if r == nil {
+			r = newReceiver(d, conn)
+		}
+		r.d = d
+		r.sizes[0], r.from[0] = copy(r.in[0], datagram), evil
+		r.deliver(1)
+		c := d.Counters()
+		counted := c.InPackets + c.InDummies + c.InKeepalives
+		for _, reason := range Reasons() {
+			counted += c.Drops(reason)
+		}
+		if counted != 1 {
+			t.Errorf("counted %d times: %+v", counted, c)
+		}
+		authentic := c.InPackets+c.InDummies+c.Drops(InSelector)+c.Drops(InMalformed)+c.Drops(InNextHeader) == 1
+		if authentic && !openable(sa, datagram) {
+			t.Errorf("accepted % x", datagram)
+		}
+		if tun.packets != int(c.InPackets) {
+			t.Errorf("%d packets to the TUN, %d counted", tun.packets, c.InPackets)
+		}
+		// The same bytes in the payload of a real packet: an authenticated hostile end.
+		for _, next := range []uint8{esp.NextHeaderIPv4, esp.NextHeaderIPv6, esp.NextHeaderDummy} {
+			if sealed.SealedLen(len(datagram)) > 65000 {
+				return
+			}
+			r.sizes[0] = copy(r.in[0], seal(t, sealed, datagram, next))
+			r.deliver(1)
+		}
+	})
+}
+
+// openable opens a datagram without the datapath.
+func openable(sa SA, datagram []byte) bool {
+	encryption, _ := encryptionOf(sa.Transform)
+	o, err := esp.NewOpener(esp.Config{SPI: sa.SPI, Encryption: encryption, Keymat: sa.Key, ESN: sa.ESN})
+	if err != nil {
+		return false
+	}
+	_, err = o.Open(bytes.Clone(datagram))
+	return err == nil || err == esp.ErrPadding || err == esp.ErrNextHeader || err == esp.ErrBadInnerLength
+}
+
+func BenchmarkOutbound(b *testing.B) {
+	d, _, _ := still(b)
+	s := newSender(d)
+	p := inner("10.9.0.1", "10.9.0.1", 1372)
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	for i := 0; i < b.N; i += 128 {
+		for j := range 128 {
+			s.sizes[j] = copy(s.bufs[j][headroom:], p)
+		}
+		s.forward(128)
+	}
+}
