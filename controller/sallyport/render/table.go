@@ -70,17 +70,7 @@ func (t Table) Write(w io.Writer, colour bool) error {
 
 // WriteWidths is Write with columns at least so wide; it is how later rows line up with earlier ones.
 func (t Table) WriteWidths(w io.Writer, colour bool, widths []int) error {
-	rows := make([][]Cell, 0, len(t.Rows)+1)
-	if len(t.Header) > 0 {
-		header := make([]Cell, len(t.Header))
-		for i, h := range t.Header {
-			header[i] = Cell{h, Bold}
-		}
-		rows = append(rows, header)
-	}
-	for _, row := range t.Rows {
-		rows = append(rows, tidy(row))
-	}
+	rows := t.cells()
 	widths = widest(rows, widths)
 	var b strings.Builder
 	for _, row := range rows {
@@ -96,17 +86,25 @@ func (t Table) WriteWidths(w io.Writer, colour bool, widths []int) error {
 	return err
 }
 
-// Widths returns how wide the columns are.
-func (t Table) Widths() []int {
-	header := make([]Cell, len(t.Header))
-	for i, h := range t.Header {
-		header[i].Text = h
+// Widths returns how wide the columns are, at least so wide as given.
+func (t Table) Widths(atLeast []int) []int {
+	return widest(t.cells(), atLeast)
+}
+
+// cells returns the header, if any, and the rows as they are shown.
+func (t Table) cells() [][]Cell {
+	rows := make([][]Cell, 0, len(t.Rows)+1)
+	if len(t.Header) > 0 {
+		header := make([]Cell, len(t.Header))
+		for i, h := range t.Header {
+			header[i] = Cell{h, Bold}
+		}
+		rows = append(rows, header)
 	}
-	rows := [][]Cell{header}
 	for _, row := range t.Rows {
 		rows = append(rows, tidy(row))
 	}
-	return widest(rows, nil)
+	return rows
 }
 
 func tidy(row []Cell) []Cell {
