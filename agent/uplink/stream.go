@@ -145,7 +145,7 @@ func (s *stream) obey(ctx context.Context, in <-chan *fleetv1.SyncResponse, pati
 		case *fleetv1.SyncResponse_Remove:
 			s.answer(r.Remove.GetName(), r.Remove.GetVersion(), s.apply.remove(r.Remove))
 		case *fleetv1.SyncResponse_Position:
-			err = s.position(r.Position)
+			s.position(r.Position)
 		case *fleetv1.SyncResponse_Removed:
 			return s.removed(r.Removed)
 		}
@@ -211,12 +211,9 @@ func (s *stream) welcome(w *fleetv1.Welcome) error {
 	return nil
 }
 
-func (s *stream) position(p *typesv1.Position) error {
-	if !s.u.highest.raise(p) {
-		return errStale
-	}
+func (s *stream) position(p *typesv1.Position) {
+	s.u.highest.raise(p) // Welcome may have been of a newer one
 	s.u.note.position(p)
-	return nil
 }
 
 func (s *stream) removed(r *fleetv1.Removed) error {
