@@ -18,7 +18,9 @@
 // # Contract of the caller
 //
 // The caller feeds the world from the store's specs and calls Step for a pair whenever a change of the
-// world touches it, one of its generations changes, or the deadline comes that Step returned. It writes
+// world touches it, one of its generations changes, or the deadline comes that Step returned; also when
+// one of its hosts changes or leaves while the pair is not wanted but still has generations, of which the
+// world knows nothing. It writes
 // all changes of one Step in one transaction, which must compare
 //
 //   - its own leadership,

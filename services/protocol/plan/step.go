@@ -61,7 +61,7 @@ type stepper struct {
 func (p *stepper) findCarrier() *Generation {
 	for i := len(p.s.Generations) - 1; i >= 0; i-- {
 		g := &p.s.Generations[i]
-		up := g.Phase == Established || g.Phase == Outbound && g.Acks.Has(bothOut) && !p.outdated(g)
+		up := g.Phase == Established || g.Phase == Outbound && g.Acks.Has(bothOut)
 		if up && p.s.alive(g, p.now) {
 			return g
 		}
@@ -84,7 +84,7 @@ func (p *stepper) move(i int) {
 		g = &next
 	}
 	switch {
-	case g.Phase < Established && p.s.alive(g, p.now):
+	case g.Phase < Established && p.s.alive(g, p.now) && !p.outdated(g):
 		p.pending = true
 		p.wake(g.Soft)
 	case g.Phase == Draining:
@@ -102,24 +102,32 @@ func (p *stepper) target(g *Generation) (Phase, Cause) {
 		return Deleting, NotWanted
 	case p.now >= g.Hard:
 		return Deleting, Expired
-	case !p.s.current(g) && (older || g.Phase != Established):
+	case !p.s.current(g) && older:
 		return Deleting, Replaced
 	case !p.s.current(g):
-		return g.Phase, Progress // its peer is gone, but the next one is not there yet
-	case g.RefusedBelow != 0 && g.Phase < Established:
+		return g.Phase, Progress // dead, or restored and perhaps in use: the next one is not there yet
+	case g.RefusedBelow != 0 && g.Phase < Established && p.refusedEnough(g):
 		return p.withdraw(g, Refused)
 	case older:
 		return p.withdraw(g, Replaced)
 	case g.Phase == Draining:
 		return p.withdraw(g, Progress)
-	case g.Phase < Established && p.outdated(g):
-		return p.withdraw(g, Outdated)
+	case g.Phase == Inbound && p.outdated(g):
+		return Deleting, Outdated // in Outbound it may carry traffic already, acked or not: then it stays
 	case g.Phase == Inbound && g.Acks.Has(bothIn):
 		return Outbound, Progress
 	case g.Phase == Outbound && g.Acks.Has(bothOut):
 		return Established, Progress
 	}
 	return g.Phase, Progress
+}
+
+// refusedEnough: what was refused before anybody could send over it goes at once. Later, one direction
+// may already work, perhaps together with another generation for the other: it stays until a newer one is
+// established, or two more have been tried, so that a failing agent does not make the other end collect them.
+func (p *stepper) refusedEnough(g *Generation) bool {
+	newest := p.s.Generations[len(p.s.Generations)-1].Number
+	return g.Phase == Inbound || newest-g.Number >= 2
 }
 
 // withdraw takes a generation out of use without losing what is under way: who may have its outbound
