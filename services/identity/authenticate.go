@@ -34,7 +34,8 @@ var (
 // one; a host whose certificate has expired, and nothing else, is RoleAgentExpired.
 //
 // It reads the view. Before it refuses a key it reads the store, since the record may be newer than
-// the view of this controller.
+// the view of this controller; when it is, the view catches up before the caller is let in, so that
+// Valid agrees.
 func (s *Service) Authenticate(ctx context.Context, cs tls.ConnectionState, remote netip.AddrPort) (caller.Caller, error) {
 	who := caller.Caller{Role: caller.RoleAnyone, RemoteAddr: remote, TLS: &cs}
 	if cs.Version != tls.VersionTLS13 {
@@ -76,19 +77,7 @@ func (s *Service) verify(cs tls.ConnectionState) (enrol.Member, error) {
 func (s *Service) role(ctx context.Context, m enrol.Member) (caller.Role, error) {
 	switch m.Name.Kind {
 	case enrol.KindHost:
-		if !s.hostHolds(m.Name.Name, m.PublicKeyHash) {
-			h, err := s.loadHost(ctx, m.Name.Name)
-			if err != nil {
-				return "", err
-			}
-			if err := h.check(m.PublicKeyHash); err != nil {
-				return "", err.WithResource("Host", m.Name.Name)
-			}
-		}
-		if m.Expired {
-			return caller.RoleAgentExpired, nil
-		}
-		return caller.RoleAgent, nil
+		return s.hostRole(ctx, m)
 	case enrol.KindOperator:
 		return s.operatorRole(ctx, m)
 	case enrol.KindController:
@@ -96,6 +85,29 @@ func (s *Service) role(ctx context.Context, m enrol.Member) (caller.Role, error)
 		return caller.RoleController, nil
 	}
 	return "", ErrForeign
+}
+
+// hostRole is the role of a host whose key is the recorded one.
+func (s *Service) hostRole(ctx context.Context, m enrol.Member) (caller.Role, error) {
+	if !s.hostHolds(m.Name.Name, m.PublicKeyHash) {
+		h, err := s.loadHost(ctx, m.Name.Name)
+		if err != nil {
+			return "", err
+		}
+		if err := h.check(m.PublicKeyHash); err != nil {
+			return "", err.WithResource("Host", m.Name.Name)
+		}
+		if len(h.record.GetHostUid()) == 0 {
+			return "", ErrHostRemoved.WithResource("Host", m.Name.Name) // and its new enrolment is not done
+		}
+		if err := s.view.WaitRevision(ctx, max(h.recordRevision, h.specCreated)); err != nil {
+			return "", err
+		}
+	}
+	if m.Expired {
+		return caller.RoleAgentExpired, nil
+	}
+	return caller.RoleAgent, nil
 }
 
 // hostHolds reports whether, as far as the view knows, the key is the host's and the host exists.
@@ -133,13 +145,15 @@ func (s *Service) operatorRole(ctx context.Context, m enrol.Member) (caller.Role
 		return role, nil
 	}
 	var record controllerv1.OperatorIdentity
-	if _, err := load(ctx, s.store, key, &record); err != nil {
+	revision, err := load(ctx, s.store, key, &record)
+	if err != nil {
 		return "", err
 	}
-	if role, ok := roleOf(&record, m.PublicKeyHash); ok {
-		return role, nil
+	role, ok := roleOf(&record, m.PublicKeyHash)
+	if !ok {
+		return "", ErrOperatorRevoked
 	}
-	return "", ErrOperatorRevoked
+	return role, s.view.WaitRevision(ctx, revision)
 }
 
 // recordedRole is operatorRole as far as the view knows.

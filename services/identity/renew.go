@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -28,6 +29,8 @@ func (h hostState) check(hash [sha256.Size]byte) *fault.Error {
 		return ErrHostRemoved
 	case !h.holds(hash):
 		return ErrKeyRevoked
+	case len(h.record.GetHostUid()) != 0 && !bytes.Equal(h.record.GetHostUid(), h.uid):
+		return ErrHostRemoved // and another one made under its name
 	}
 	return nil
 }
