@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
+	"sallyport.dev/sallyport/services/fleet"
+	"sallyport.dev/sallyport/services/identity"
+	"sallyport.dev/sallyport/services/operator"
+	"sallyport.dev/sallyport/services/planner"
+	"sallyport.dev/sallyport/services/store"
+	"sallyport.dev/sallyport/services/world"
+)
+
+// openTimeout is how long a start waits for etcd.
+const openTimeout = time.Minute
+
+// process is a controller: the store and the services over it. Data flows one way: store, view, world,
+// services, ports.
+type process struct {
+	options options
+	log     *slog.Logger
+	closers []func() error
+
+	keys        *store.Keyring
+	store       *store.Store
+	view        *store.View
+	audit       *store.Audit
+	events      *store.Events
+	incarnation store.Incarnation
+	fleet       *controllerv1.Fleet
+	world       *world.Feed
+
+	identity     *identity.Service
+	fleetService *fleet.Service    // nil when another process runs it
+	operator     *operator.Service // likewise
+	planner      *planner.Planner  // likewise
+}
+
+// open builds a process that does nothing yet. On failure nothing stays open.
+func open(ctx context.Context, o options, log *slog.Logger) (_ *process, err error) {
+	p := &process{options: o, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := p.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if p.fleet, _, err = found(ctx, p.store, o); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// openStore starts etcd, or connects to it.
+func (p *process) openStore(ctx context.Context) error {
+	o := p.options
+	if err := os.MkdirAll(o.dataDir, 0o700); err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	var err error
+	p.keys, err = store.OpenKeyring(store.KeyringConfig{RootKeyFile: o.rootKey(), TrafficDir: o.trafficDir(), DataDir: o.dataDir, Log: p.log})
+	if err != nil {
+		return fmt.Errorf("--key-dir: %w", err)
+	}
+	endpoints := o.etcdEndpoints
+	if len(endpoints) == 0 {
+		etcd, err := store.StartEmbedded(store.EmbeddedConfig{DataDir: o.etcdDir(), Log: p.log})
+		if err != nil {
+			return fmt.Errorf("--data-dir: %w", err)
+		}
+		p.closers = append(p.closers, etcd.Close)
+		endpoints = etcd.Endpoints()
+	}
+	tls, err := o.etcdTLS()
+	if err != nil {
+		return err
+	}
+	p.store, err = store.Open(ctx, store.Config{Endpoints: endpoints, TLS: tls, Keys: p.keys, Log: p.log})
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, p.store.Close)
+	if p.incarnation, err = p.store.Begin(ctx); err != nil {
+		return err
+	}
+	if p.audit, err = store.OpenAudit(o.auditFile()); err != nil {
+		return err
+	}
+	p.closers = append(p.closers, p.audit.Close)
+	if p.view, err = p.store.View(ctx); err != nil {
+		return err
+	}
+	p.closers = append(p.closers, p.view.Close)
+	return nil
+}
+
+// close ends what open began, in reverse.
+func (p *process) close() error {
+	var errs []error
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		errs = append(errs, p.closers[i]())
+	}
+	p.closers = nil
+	return errors.Join(errs...)
+}
+
+// start builds the services and runs what of them runs by itself.
+func (p *process) start(ctx context.Context, group *errgroup.Group) error {
+	o := p.options
+	p.events = store.NewEvents(p.store, p.log)
+	p.world = world.New(world.Config{View: p.view, Incarnation: p.incarnation.Number, Log: p.log})
+	group.Go(func() error { return p.world.Run(ctx) })
+	group.Go(func() error { return p.sweepTrafficKeys(ctx) })
+
+	var err error
+	p.identity, err = identity.New(ctx, identity.Config{
+		Store: p.store, View: p.view, Audit: p.audit, TrustDomain: p.fleet.GetTrustDomain(),
+		Incarnation: p.incarnation.Number, Controller: o.name, Events: p.events, Log: p.log,
+	})
+	if err != nil {
+		return err
+	}
+	p.operator, err = operator.New(operator.Config{
+		Store: p.store, View: p.view, Feed: p.world, Audit: p.audit, Events: p.events, Fleet: p.fleet,
+		Incarnation: p.incarnation.Number, Controller: o.name, Version: version,
+		Tokens: p.identity, Authority: p.identity, Log: p.log,
+	})
+	if err != nil {
+		return err
+	}
+	p.identity.SetHosts(p.operator)
+	if o.runs(serviceFleet) {
+		p.fleetService, err = fleet.New(fleet.Config{
+			Store: p.store, View: p.view, World: p.world, Incarnation: p.incarnation.Number,
+			Identity: p.identity, Controller: o.name, Events: p.events, Log: p.log,
+		})
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return p.fleetService.Run(ctx) })
+	}
+	if o.runs(servicePlanner) {
+		p.planner, err = planner.New(planner.Config{
+			Store: p.store, World: p.world, Incarnation: p.incarnation.Number, Controller: o.name, Events: p.events, Log: p.log,
+		})
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return p.planner.Run(ctx) })
+	}
+	return nil
+}
