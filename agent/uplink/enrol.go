@@ -8,6 +8,7 @@ import (
 	"time"
 
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
+	"sallyport.dev/sallyport/services/dial"
 	"sallyport.dev/sallyport/services/fault"
 )
 
@@ -36,13 +37,13 @@ const (
 // enrol gets an identity when there is none. It goes on while no controller answers.
 func (u *Uplink) enrol(ctx context.Context) error {
 	if id := u.identity(); id != nil {
-		if u.config.JoinToken != "" {
+		if u.config.JoinToken != nil {
 			u.log.Info("this host has joined already; the join token is not used", "host", id.Host())
 		}
 		u.note.enrolled(id)
 		return nil
 	}
-	if u.config.JoinToken == "" {
+	if u.config.JoinToken == nil {
 		return ErrNoToken
 	}
 	key, err := u.config.State.Key()
@@ -74,20 +75,25 @@ func (u *Uplink) enrol(ctx context.Context) error {
 func (u *Uplink) enrolOnce(ctx context.Context, address string, key *Key) (*fleetv1.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
-	m, err := u.config.Dialer.Enrol(ctx, address, u.config.JoinToken, key)
+	m, err := u.config.Dialer.Enrol(ctx, address, *u.config.JoinToken, key)
 	return m, fault.FromError(err)
 }
 
-// worthRetrying says whether the same request may succeed later: the token is not at fault.
+// worthRetrying says whether the same request may succeed later: neither the token nor the controller is
+// at fault.
 func worthRetrying(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return true
+	if errors.Is(err, dial.ErrNotTheFleet) {
+		return false
+	}
+	if _, answered := errors.AsType[*fault.Error](err); !answered {
+		return true // nobody answered
 	}
 	switch fault.KindOf(err) {
-	case fault.Unavailable, fault.DeadlineExceeded, fault.Exhausted, fault.Conflict, fault.Canceled:
-		return true
+	case fault.InvalidArgument, fault.NotFound, fault.AlreadyExists, fault.PermissionDenied,
+		fault.Unauthenticated, fault.FailedPrecondition, fault.Unimplemented:
+		return false
 	}
-	return false
+	return true
 }
 
 func (u *Uplink) enrolled(key *Key, m *fleetv1.Identity) error {

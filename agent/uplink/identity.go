@@ -43,7 +43,7 @@ type Identity struct {
 	chain       [][]byte
 	roots       [][]byte
 	leaf        *x509.Certificate
-	pool        *x509.CertPool
+	authorities []*x509.Certificate // roots, parsed
 	trustDomain string
 	host        string
 }
@@ -85,7 +85,7 @@ func (id *Identity) withRoots(roots [][]byte) (*Identity, error) {
 	if len(roots) == 0 || len(roots) > maxRoots {
 		return nil, fmt.Errorf("a trust bundle of %d roots: want 1 to %d", len(roots), maxRoots)
 	}
-	pool := x509.NewCertPool()
+	authorities := make([]*x509.Certificate, 0, len(roots))
 	for i, der := range roots {
 		root, err := x509.ParseCertificate(der)
 		if err != nil {
@@ -94,10 +94,10 @@ func (id *Identity) withRoots(roots [][]byte) (*Identity, error) {
 		if !root.IsCA {
 			return nil, fmt.Errorf("root %d of the trust bundle, %v, is no certificate authority", i+1, root.Subject)
 		}
-		pool.AddCert(root)
+		authorities = append(authorities, root)
 	}
 	out := *id
-	out.roots, out.pool = roots, pool
+	out.roots, out.authorities = roots, authorities
 	return &out, nil
 }
 
@@ -107,8 +107,8 @@ func (id *Identity) Host() string { return id.host }
 // TrustDomain is the fleet's SPIFFE trust domain.
 func (id *Identity) TrustDomain() string { return id.trustDomain }
 
-// Roots are the fleet's roots. Do not change the pool.
-func (id *Identity) Roots() *x509.CertPool { return id.pool }
+// Roots are the fleet's roots. They are not to be changed.
+func (id *Identity) Roots() []*x509.Certificate { return id.authorities }
 
 // NotAfter is the end of the certificate's life.
 func (id *Identity) NotAfter() time.Time { return id.leaf.NotAfter }

@@ -17,6 +17,7 @@ import (
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
 	"sallyport.dev/sallyport/services/fault"
+	"sallyport.dev/sallyport/services/protocol/enrol"
 )
 
 // maxUnderlay is the contract's bound of HostReport.underlay_addresses.
@@ -29,7 +30,7 @@ type Config struct {
 	// State is the agent's state directory, open.
 	State *State
 	// JoinToken is used when there is no identity yet.
-	JoinToken string
+	JoinToken *enrol.Token
 	// Dialer reaches a controller.
 	Dialer Dialer
 	// Installer carries out what the controller says.
@@ -46,8 +47,6 @@ type Config struct {
 	ESPPort uint16
 	// Version is the agent's version.
 	Version string
-	// Ready, if not nil, is called once, when the first stream has been welcomed.
-	Ready func()
 	// Log gets what an operator should know; nil discards it.
 	Log *slog.Logger
 	// Now is the time; nil means time.Now.
@@ -57,7 +56,7 @@ type Config struct {
 // Dialer reaches a controller, whose certificate it verifies.
 type Dialer interface {
 	// Enrol exchanges a join token for an identity on the state's key.
-	Enrol(ctx context.Context, address, token string, key *Key) (*fleetv1.Identity, error)
+	Enrol(ctx context.Context, address string, token enrol.Token, key *Key) (*fleetv1.Identity, error)
 	// Dial opens a connection as the host; identity is asked at each handshake.
 	Dial(ctx context.Context, address string, identity func() *Identity) (*grpc.ClientConn, error)
 }

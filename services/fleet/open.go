@@ -18,7 +18,8 @@ const (
 	// helloTimeout bounds the wait for the first message.
 	helloTimeout = 15 * time.Second
 	// openTimeout bounds the writes and waits before Welcome.
-	openTimeout = 30 * time.Second
+	openTimeout  = 30 * time.Second
+	leaseTimeout = 5 * time.Second
 	// admitAttempts bounds how often the epoch record may change under an admission.
 	admitAttempts = 8
 	maxUnderlay   = 64
@@ -114,9 +115,9 @@ func (s *Service) admitStream(ctx context.Context, c caller.Caller, hello *fleet
 	if err := s.reach(ctx, c.Name, hello.GetSeen()); err != nil {
 		return nil, err
 	}
-	session, ok := s.lease()
-	if !ok {
-		return nil, errLease
+	session, err := s.awaitLease(ctx)
+	if err != nil {
+		return nil, err
 	}
 	st, err := s.writeEpoch(ctx, c.Name, hello, session)
 	if err != nil {

@@ -73,6 +73,7 @@ type Service struct {
 	mu         sync.Mutex
 	streams    map[string]*stream // the newest of each host here
 	session    *store.Session
+	leased     chan struct{} // closed while there is a session
 	tombstones tombstones
 }
 
@@ -99,6 +100,7 @@ func New(c Config) (*Service, error) {
 	return &Service{
 		config: c, log: c.Log, now: c.Now, writer: newWriter(c.Store, c.View, c.Log),
 		prover: prover{store: c.Store}, streams: make(map[string]*stream), tombstones: make(tombstones),
+		leased: make(chan struct{}),
 	}, nil
 }
 
@@ -154,7 +156,29 @@ func (s *Service) keepSession(ctx context.Context) error {
 func (s *Service) setSession(session *store.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.session = session
+	if s.session = session; session != nil {
+		close(s.leased)
+	} else {
+		s.leased = make(chan struct{})
+	}
+}
+
+// awaitLease waits a little for the lease, which a controller that has just started lacks.
+func (s *Service) awaitLease(ctx context.Context) (*store.Session, error) {
+	s.mu.Lock()
+	leased := s.leased
+	s.mu.Unlock()
+	timer := time.NewTimer(leaseTimeout)
+	defer timer.Stop()
+	select {
+	case <-leased:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	if session, ok := s.lease(); ok {
+		return session, nil
+	}
+	return nil, errLease
 }
 
 func (s *Service) lease() (*store.Session, bool) {
