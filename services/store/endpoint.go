@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"time"
 )
 
 // checkEndpoint refuses what etcd's client would take for something else, and
@@ -72,4 +73,53 @@ func LoadTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
 	}
 	c.GetClientCertificate = load
 	return c, nil
+}
+
+// diagnoseTimeout bounds each step of diagnose.
+const diagnoseTimeout = time.Second
+
+// diagnose finds out why an endpoint does not answer, since etcd's client only
+// says that time ran out.
+func diagnose(endpoint string, c *tls.Config) error {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return err
+	}
+	network, address := "tcp", u.Host
+	if u.Scheme == "unix" {
+		network, address = "unix", u.Path
+	}
+	conn, err := net.DialTimeout(network, address, diagnoseTimeout)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if u.Scheme == "https" {
+		if err := diagnoseTLS(conn, c, u.Hostname()); err != nil {
+			return err
+		}
+	}
+	return errors.New("it accepts connections but does not answer in time: has the cluster lost its quorum?")
+}
+
+func diagnoseTLS(conn net.Conn, c *tls.Config, server string) error {
+	if err := conn.SetDeadline(time.Now().Add(diagnoseTimeout)); err != nil {
+		return err
+	}
+	c = c.Clone()
+	c.NextProtos = []string{"h2"}
+	if c.ServerName == "" {
+		c.ServerName = server
+	}
+	secure := tls.Client(conn, c)
+	if err := secure.Handshake(); err != nil {
+		return err
+	}
+	// In TLS 1.3 the server judges the client's certificate after the handshake:
+	// its alert is what a read returns (RFC 8446 section 4.4.2.4).
+	_, err := secure.Read(make([]byte, 1))
+	if alert := new(net.OpError); errors.As(err, &alert) && alert.Op == "remote error" {
+		return err
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"io"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -30,3 +31,9 @@ func (e *Embedded) RaiseAlarm(ctx context.Context, alarm etcdserverpb.AlarmType)
 
 // ReadAudit is readAudit.
 var ReadAudit = readAudit
+
+// ReadBackup is readBackup without the header.
+func ReadBackup(r io.Reader, keys *Keyring) ([]KV, error) {
+	_, kvs, err := readBackup(r, keys)
+	return kvs, err
+}

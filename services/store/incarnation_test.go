@@ -55,3 +55,16 @@ func TestRestoringIsRefused(t *testing.T) {
 		t.Errorf("a new view: %v, want ErrIncarnation", err)
 	}
 }
+
+func TestBeginChecksTheRootKey(t *testing.T) {
+	s := storetest.New(t)
+	first := must(s.Begin(bounded(t)))(t)
+	wrong := must(store.Open(bounded(t), store.Config{Endpoints: s.Endpoints(), Prefix: s.Prefix(), Keys: storetest.Keyring(t)}))(t)
+	t.Cleanup(func() { wrong.Close() })
+	if _, err := wrong.Begin(bounded(t)); !errors.Is(err, store.ErrRootKey) {
+		t.Errorf("another root key: %v, want ErrRootKey", err)
+	}
+	if again, err := storetest.Another(t, s).Begin(bounded(t)); again != first || err != nil {
+		t.Errorf("the right root key: %+v, %v", again, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 )
@@ -60,7 +61,14 @@ func (s *Store) campaign(ctx context.Context, prefix, name, identity string) (*L
 		}
 	}()
 	election := concurrency.NewElection(session.inner, s.prefix+prefix)
-	if err := election.Campaign(ctx, identity); err != nil {
+	elected := make(chan error, 1)
+	go func() { elected <- stand(ctx, election, identity) }()
+	select {
+	case err = <-elected:
+	case <-ctx.Done(): // etcd's library withdraws without a time limit: do not wait for it
+		err = ctx.Err()
+	}
+	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
@@ -93,6 +101,17 @@ func (s *Store) release(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.leading, name)
+}
+
+// stand waits in line. A candidate that waits for longer than etcd keeps history
+// gets ErrCompacted; its key still stands in line, so it goes on.
+func stand(ctx context.Context, election *concurrency.Election, identity string) error {
+	for {
+		err := election.Campaign(ctx, identity)
+		if !errors.Is(err, rpctypes.ErrCompacted) {
+			return err
+		}
+	}
 }
 
 // abandon takes a candidacy back. A key that stayed would win one day with

@@ -166,3 +166,74 @@ func TestSharedLease(t *testing.T) {
 		t.Errorf("granted %v, %v, want at least 3600 s", ttl, err)
 	}
 }
+
+// A candidate may wait for longer than etcd keeps history.
+func TestLeadershipSurvivesCompaction(t *testing.T) {
+	a := storetest.New(t)
+	b := storetest.Another(t, a)
+	first := must(a.Campaign(bounded(t), "planner", "a"))(t)
+	v := view(t, a)
+	sub := v.Subscribe("leader/")
+	elected := make(chan *store.Leadership, 1)
+	failed := make(chan error, 1)
+	go func() {
+		l, err := b.Campaign(bounded(t), "planner", "b")
+		failed <- err
+		elected <- l
+	}()
+	next(t, sub) // b's candidacy
+	head := put(t, a, "spec/host/a", "1")
+	if _, err := storetest.Client(t).Compact(bounded(t), head); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Resign(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+	l := <-elected
+	for range 20 { // a watch from a compacted revision would end at once
+		must(b.Commit(bounded(t), fenced(l, "b")))(t)
+		select {
+		case <-l.Done():
+			t.Fatal("the leadership ended though its key is held")
+		default:
+		}
+	}
+	must(a.Commit(bounded(t), store.Txn{Deletes: []string{l.Fence().Key()}}))(t)
+	waitDone(t, "the leadership", l.Done())
+}
+
+// A candidate that gives up while etcd is out of reach returns soon, and its key
+// does not win later with nobody behind it.
+func TestCampaignGivesUpCutOff(t *testing.T) {
+	a := storetest.New(t)
+	s, link := storetest.Linked(t, a)
+	l := must(a.Campaign(bounded(t), "planner", "a"))(t)
+	session := must(s.Session(bounded(t), time.Second))(t)
+	v := view(t, a)
+	sub := v.Subscribe("leader/")
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := s.Campaign(ctx, "planner", "b")
+		failed <- err
+	}()
+	candidate := next(t, sub).Changes[0]
+	link.Cut()
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
+	}
+	waitDone(t, "the session", session.Done())
+	if gone := next(t, sub).Changes[0]; gone.Key != candidate.Key || gone.New != nil {
+		t.Errorf("change %+v, want the candidacy deleted", gone)
+	}
+	if err := l.Resign(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	link.Heal()
+	must(s.Campaign(bounded(t), "planner", "b"))(t)
+}

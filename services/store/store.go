@@ -94,7 +94,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		timeout: c.OpTimeout, log: c.Log, now: c.Now, ctx: life, cancel: cancel,
 		shared: make(map[time.Duration]sharedLease), leading: make(map[string]struct{}),
 	}
-	if err := s.probe(ctx); err != nil {
+	if err := s.probe(ctx, c.TLS); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -133,15 +133,19 @@ func (c *Config) complete() error {
 }
 
 // probe waits for the first answer, and tells a person what to do without one.
-func (s *Store) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+func (s *Store) probe(ctx context.Context, c *tls.Config) error {
+	opCtx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	_, err := s.client.Get(ctx, s.prefix+IncarnationKey, clientv3.WithKeysOnly())
+	_, err := s.client.Get(opCtx, s.prefix+IncarnationKey, clientv3.WithKeysOnly())
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: no answer from %s: %v: check that etcd runs and is reachable, --etcd-endpoints and the TLS files",
-		ErrUnavailable, strings.Join(s.endpoints, ", "), err)
+	var why []string
+	for _, endpoint := range s.endpoints {
+		why = append(why, fmt.Sprintf("%s: %v", endpoint, diagnose(endpoint, c)))
+	}
+	return fmt.Errorf("%w: no answer (%v): %s; check that etcd runs and is reachable, --etcd-endpoints and the TLS files",
+		ErrUnavailable, err, strings.Join(why, "; "))
 }
 
 // Close ends the session, all views and the connection.

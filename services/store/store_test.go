@@ -108,8 +108,8 @@ func TestOpenTellsThatEtcdIsDown(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := store.Open(ctx, store.Config{Endpoints: []string{endpoint}})
-	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), endpoint) || !strings.Contains(err.Error(), "--etcd-endpoints") {
-		t.Errorf("error %v, want ErrUnavailable with the endpoint and what to do", err)
+	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), endpoint) || !strings.Contains(err.Error(), "no such file") || !strings.Contains(err.Error(), "--etcd-endpoints") {
+		t.Errorf("error %v, want ErrUnavailable with the endpoint, why, and what to do", err)
 	}
 }
 
