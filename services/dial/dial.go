@@ -4,9 +4,11 @@
 package dial
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -43,6 +45,9 @@ type MemberConfig struct {
 	Trust func() enrol.Trust
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Control, if not nil, prepares each socket before it connects, as in net.Dialer: an agent marks
+	// its own, so that they are not routed into its tunnel.
+	Control func(network, address string, c syscall.RawConn) error
 }
 
 // Member opens a connection by mutual TLS. It connects when the first RPC is made, and again, with
@@ -69,6 +74,9 @@ func Member(c MemberConfig) (*grpc.ClientConn, error) {
 	controllers.InitialState(resolver.State{Addresses: addresses})
 	return grpc.NewClient("sallyport:///"+c.Addresses[0], append(options(),
 		grpc.WithResolvers(controllers),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{Control: c.Control}).DialContext(ctx, "tcp", address)
+		}),
 		grpc.WithTransportCredentials(credentials.NewTLS(config)))...)
 }
 

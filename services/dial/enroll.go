@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,6 +30,8 @@ type EnrollConfig struct {
 	Key crypto.Signer
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Control is as in MemberConfig.
+	Control func(network, address string, c syscall.RawConn) error
 }
 
 // ErrNotTheFleet means that the controller at the address is not of the token's fleet. Nothing was
@@ -70,7 +73,7 @@ func Enroll(ctx context.Context, c EnrollConfig) (*fleetv1.Identity, error) {
 func pinned(ctx context.Context, c EnrollConfig) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", c.Address)
+	raw, err := (&net.Dialer{Control: c.Control}).DialContext(ctx, "tcp", c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the controller: %w", err)
 	}
