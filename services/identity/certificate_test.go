@@ -497,7 +497,14 @@ func TestCAKeyIsSealed(t *testing.T) {
 func TestStoreDown(t *testing.T) {
 	s := storetest.New(t)
 	linked, link := storetest.Linked(t, s)
-	c := startController(t, linked, &clock{now: time.Date(2030, 1, 4, 17, 0, 0, 0, time.UTC)}, 1)
+	impatient, err := store.Open(t.Context(), store.Config{
+		Endpoints: linked.Endpoints(), Prefix: s.Prefix(), Keys: s.Keys(), OpTimeout: 500 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { impatient.Close() })
+	c := startController(t, impatient, &clock{now: time.Date(2030, 1, 4, 17, 0, 0, 0, time.UTC)}, 1)
 	a := c.mustEnrol(c.token(bound("web-1")), newKey(t))
 	c.settled()
 	link.Cut()
@@ -506,7 +513,7 @@ func TestStoreDown(t *testing.T) {
 	if _, err := c.Authenticate(ctx, state, netip.AddrPort{}); err != nil {
 		t.Errorf("a host that the view knows: %v", err)
 	}
-	_, _, err := c.CreateJoinToken(ctx, &operatorv1.JoinToken{Spec: bound("web-2")})
+	_, _, err = c.CreateJoinToken(ctx, &operatorv1.JoinToken{Spec: bound("web-2")})
 	if !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("create a token: %v", err)
 	}
