@@ -359,12 +359,17 @@ func TestBadPairs(t *testing.T) {
 }
 
 // TestLongestPrefixWins: one end has 10.0.0.0/8, another one 10.9.0.2 within.
+// Ids are random, so the order must not come from them.
 func TestLongestPrefixWins(t *testing.T) {
+	for n := range byte(50) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) { testLongestPrefixWins(t, n+100) })
+	}
+}
+
+func testLongestPrefixWins(t *testing.T, id byte) {
 	inWorld(t, func(w *world) {
 		wide := pairOf("1", "2", PathSpec{Remote: netip.MustParseAddrPort("203.0.113.1:4500")})
-		wide.ID, wide.RemoteHost = PairID{0}, "wide" // would sort first
-		wide.ID[0] = 0
-		wide.ID[15] = 9
+		wide.ID, wide.RemoteHost = pairID(id), "wide"
 		wide.Remote = []Selector{PrefixSelector(netip.MustParsePrefix("10.0.0.0/8"))}
 		w.must(w.a.SetPair(wide))
 		w.connectStatic()
@@ -400,9 +405,12 @@ func TestSetPairReplacesSelectors(t *testing.T) {
 		if n := len(w.wire.sent(bAddr)); n != 2 || w.a.Counters().Drops(OutNoPolicy) != 1 {
 			t.Errorf("%d packets left, drops %v", n, drops(w.a.Datapath))
 		}
-		changed.Remote = changed.Remote[:1] // one SPD entry fewer
-		w.must(w.a.SetPair(changed))
-		w.a.send(inner("10.9.0.1", "10.51.0.7", 4))
+		both := changed.Remote
+		for i, gone := range []string{"10.51.0.7", "10.50.1.1"} { // one SPD entry fewer
+			changed.Remote = both[i : i+1]
+			w.must(w.a.SetPair(changed))
+			w.a.send(inner("10.9.0.1", gone, 4))
+		}
 		if n := len(w.wire.sent(bAddr)); n != 2 {
 			t.Errorf("a removed selector still matches")
 		}

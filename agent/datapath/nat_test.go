@@ -402,6 +402,53 @@ func TestToldAddressIsProbed(t *testing.T) {
 	})
 }
 
+// TestAnswerAfterThePathWasFixed: while a request is out, the controller says that the other end is not
+// behind NAT after all.
+func TestAnswerAfterThePathWasFixed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		n := w.behindNAT()
+		w.rebind(n, outer2)
+		lost := false
+		w.wire.setTap(func(f *frame) bool {
+			if f.to == outer2 && !lost {
+				lost = true
+				return false
+			}
+			return n.translate(f)
+		})
+		w.a.send(aToB)
+		requests := w.wire.sent(outer2)
+		if len(requests) != 1 {
+			t.Fatalf("%d requests", len(requests))
+		}
+		w.must(w.b.SetPair(pairOf("2", "1", PathSpec{Remote: outer1})))
+		w.wire.inject(frame{bAddr, aAddr, requests[0].data}) // a answers from outer2
+		w.wantPath(w.b, outer1)
+		if w.b.Counters().InDummies < 3 {
+			t.Error("no answer came: the test shows nothing")
+		}
+	})
+}
+
+// TestCandidatesWithoutAnSAAreForgotten: they must not hold the slots for ever.
+func TestCandidatesWithoutAnSAAreForgotten(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.must(w.b.SetPair(pairOf("2", "1", PathSpec{RemoteBehindNAT: true})), w.b.InstallInbound(half(1, 1)))
+		s := sealer(t, half(1, 1))
+		from := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(evil.Addr(), port) }
+		for i := range uint16(maxOutstanding) {
+			w.wire.inject(frame{from(1000 + i), bAddr, seal(t, s, aToB, 4)})
+		}
+		time.Sleep(probeLife + time.Second)
+		w.must(w.b.InstallOutbound(half(1, 2)))
+		w.wire.inject(frame{evil, bAddr, seal(t, s, aToB, 4)})
+		synctest.Wait()
+		if len(w.wire.sent(evil)) != 1 || len(w.wire.sent(from(1000))) != 0 {
+			t.Errorf("sent %v", w.wire.sent(netip.AddrPort{}))
+		}
+	})
+}
+
 // TestPairsOfOneHostShareThePath: what is proven through one pair holds for the other.
 func TestPairsOfOneHostShareThePath(t *testing.T) {
 	inWorld(t, func(w *world) {

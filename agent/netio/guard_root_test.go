@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/netio/nstest"
@@ -233,4 +236,136 @@ func TestOuterPacketsUnderOverlap(t *testing.T) {
 		l.gateway.Run("ip", "link", "del", "sally0")
 		return l.send(l.gateway, "172.16.0.1:1", "172.16.0.2:9")
 	})
+}
+
+// TestGuardWhenAllIsRemote: a peer that protects everything, as a gateway to the Internet. What the
+// host lives on must pass, and what stays in our own subnet.
+func TestGuardWhenAllIsRemote(t *testing.T) {
+	l := newGuardLab(t)
+	d := desired
+	d.Subnets = prefixes("192.168.5.0/24", "fd05::/64")
+	d.Remote = prefixes("0.0.0.0/0", "::/0", "192.168.5.128/25")
+	d.Uplink = []netip.AddrPort{netip.MustParseAddrPort("192.168.6.5:7443")}
+	l.gateway.Run("sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.eth0.rp_filter=1")
+	var marked *netio.UDPSocket
+	var uplink net.Listener
+	var err error
+	l.gateway.Do(func() {
+		if err = l.network.Apply(t.Context(), d); err == nil {
+			var v4 *netio.UDPSocket
+			v4, marked, err = netio.ListenUDP(4501, netio.DefaultMark)
+			t.Cleanup(func() { v4.Close(); marked.Close() })
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ns := range []*nstest.Namespace{l.gateway, l.evil, l.lan} {
+		ns.Run("ip", "neigh", "flush", "all")
+	}
+	t.Run("neighbour discovery", func(t *testing.T) {
+		l.in(t).delivered(l.evil, "[fd16::2]:4501", func() error {
+			_, err := marked.Send([][]byte{[]byte("outer")}, []netip.AddrPort{netip.MustParseAddrPort("[fd16::2]:4501")})
+			return err
+		})
+	})
+	t.Run("neighbour discovery of our subnet", func(t *testing.T) {
+		l.lan.Run("ping", "-6", "-c", "1", "-W", "5", "fd05::1")
+		l.gateway.Run("ping", "-6", "-c", "1", "-W", "5", "fd05::2")
+	})
+	t.Run("within our subnet", func(t *testing.T) {
+		l.lan.Run("ping", "-c", "1", "-W", "5", "192.168.5.1")
+		l.gateway.Run("ping", "-c", "1", "-W", "5", "192.168.5.2")
+	})
+	t.Run("DHCP out", func(t *testing.T) {
+		l := l.in(t)
+		l.delivered(l.evil, "172.16.0.2:67", func() error { return l.sendOn(l.gateway, "eth0", "172.16.0.1:68", "172.16.0.2:67") })
+	})
+	t.Run("DHCP in", func(t *testing.T) {
+		l := l.in(t)
+		l.gateway.Run("sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth0.rp_filter=0")
+		defer l.gateway.Run("sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.eth0.rp_filter=1")
+		l.delivered(l.gateway, "192.168.5.1:68", func() error { return l.send(l.evil, "172.16.0.2:67", "192.168.5.1:68") })
+	})
+	t.Run("ESP", func(t *testing.T) { l.in(t).rawDelivered("ip4:50", "192.168.6.5", "192.168.5.1") })
+	t.Run("AH", func(t *testing.T) { l.in(t).rawDelivered("ip4:51", "192.168.6.5", "192.168.5.1") })
+	t.Run("uplink", func(t *testing.T) {
+		l.evil.Do(func() { uplink, err = net.Listen("tcp", "192.168.6.5:7443") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer uplink.Close()
+		l.gateway.Do(func() {
+			dialer := net.Dialer{Timeout: 5 * time.Second, Control: netio.MarkControl(netio.DefaultMark),
+				LocalAddr: &net.TCPAddr{IP: net.IPv4(192, 168, 5, 1)}}
+			var c net.Conn
+			if c, err = dialer.Dial("tcp", "192.168.6.5:7443"); err == nil {
+				c.Close()
+			}
+		})
+		if err != nil {
+			t.Errorf("the uplink is cut off: %v; %v", err, l.counters())
+		}
+	})
+	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 spoofed:0]" {
+		t.Errorf("counted %v", got)
+	}
+	t.Run("anything else out", func(t *testing.T) {
+		l := l.in(t)
+		l.dropped(netio.CounterClearOut, func() error { return l.sendOn(l.gateway, "eth0", "172.16.0.1:1", "172.16.0.2:9") })
+	})
+	t.Run("a remote prefix within our subnet", func(t *testing.T) {
+		l := l.in(t)
+		l.dropped(netio.CounterClearOut, func() error { return l.sendOn(l.gateway, "eth1", "192.168.5.1:1", "192.168.5.200:9") })
+		l.gateway.Run("sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth1.rp_filter=0")
+		l.lan.Run("ip", "addr", "add", "192.168.5.200/32", "dev", "lan0")
+		l.dropped(netio.CounterClearIn, func() error { return l.send(l.lan, "192.168.5.200:1", "192.168.5.1:9") })
+	})
+}
+
+// sendOn is send by a given device, whatever the routes say: as a DHCP client does.
+func (l *guardLab) sendOn(ns *nstest.Namespace, device, from, to string) error {
+	var err error
+	ns.Do(func() {
+		d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.MustParseAddrPort(from)),
+			Control: func(_, _ string, c syscall.RawConn) error {
+				var e error
+				if err := c.Control(func(fd uintptr) { e = unix.BindToDevice(int(fd), device) }); err != nil {
+					return err
+				}
+				return e
+			}}
+		var c net.Conn
+		if c, err = d.Dial("udp", to); err == nil {
+			defer c.Close()
+			_, err = c.Write([]byte("clear"))
+		}
+	})
+	return err
+}
+
+// rawDelivered sends an IP packet from the evil end to the gateway and waits for it.
+func (l *guardLab) rawDelivered(network, from, to string) {
+	l.t.Helper()
+	var in *net.IPConn
+	var err error
+	l.gateway.Do(func() { in, err = net.ListenIP(network, &net.IPAddr{IP: net.ParseIP(to)}) })
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer in.Close()
+	l.evil.Do(func() {
+		var out *net.IPConn
+		if out, err = net.DialIP(network, &net.IPAddr{IP: net.ParseIP(from)}, &net.IPAddr{IP: net.ParseIP(to)}); err == nil {
+			defer out.Close()
+			_, err = out.Write([]byte("an outer packet"))
+		}
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	in.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := in.Read(make([]byte, 64)); err != nil {
+		l.t.Errorf("not delivered: %v; %v", err, l.counters())
+	}
 }

@@ -23,6 +23,9 @@ const (
 //	                from a remote prefix to one of ours                 → clear_in
 //	forward, post   to a remote prefix or the pool, from one of ours    → clear_out
 //
+// As in routing the longer prefix wins: what stays among our own subnets passes although a remote prefix
+// contains them, and what concerns a remote prefix within our subnets is dropped.
+//
 // Post-routing is used and not output, because only there the outgoing interface is final.
 func guardText(c Config, d Desired) string {
 	var b strings.Builder
@@ -95,15 +98,17 @@ func arriveRules(c Config, d Desired, local bool) []string {
 	}
 	for _, is4 := range []bool{true, false} {
 		remote, own := ofFamily(remotes(d), is4), ofFamily(owned(d), is4)
-		if len(remote) > 0 && len(own) > 0 {
-			// What stays among our own prefixes is not for the tunnel, even if a remote prefix
-			// contains them.
-			if subnets := ofFamily(d.Subnets, is4); len(subnets) > 0 {
-				rules = append(rules, match(is4, "saddr", subnets)+" "+match(is4, "daddr", subnets)+" accept")
-			}
-			rules = append(rules, match(is4, "saddr", remote)+" "+match(is4, "daddr", own)+
-				" counter name "+CounterClearIn+" drop")
+		if len(remote) == 0 || len(own) == 0 {
+			continue
 		}
+		drop := " " + match(is4, "daddr", own) + " counter name " + CounterClearIn + " drop"
+		if subnets := ofFamily(d.Subnets, is4); len(subnets) > 0 {
+			if inner := ofFamily(remoteWithin(d), is4); len(inner) > 0 {
+				rules = append(rules, match(is4, "saddr", inner)+drop)
+			}
+			rules = append(rules, match(is4, "saddr", subnets)+" "+match(is4, "daddr", subnets)+" accept")
+		}
+		rules = append(rules, match(is4, "saddr", remote)+drop)
 	}
 	return rules
 }
@@ -122,12 +127,24 @@ func leaveRules(c Config, d Desired) []string {
 		if len(remote) == 0 {
 			continue
 		}
-		to := match(is4, "daddr", remote)
-		if subnets := ofFamily(d.Subnets, is4); len(subnets) > 0 {
-			rules = append(rules, match(is4, "daddr", subnets)+" accept") // ours, even if a remote prefix contains it
-			rules = append(rules, match(is4, "saddr", subnets)+" "+to+" counter name "+CounterClearOut+" drop")
+		subnets := ofFamily(d.Subnets, is4)
+		if inner := ofFamily(remoteWithin(d), is4); len(inner) > 0 {
+			rules = append(rules, clearOut(is4, subnets, inner)...)
 		}
-		rules = append(rules, "fib saddr type local "+to+" counter name "+CounterClearOut+" drop")
+		if len(subnets) > 0 {
+			rules = append(rules, match(is4, "daddr", subnets)+" accept")
+		}
+		rules = append(rules, clearOut(is4, subnets, remote)...)
+	}
+	return rules
+}
+
+// clearOut drops what is from our subnets, or from ourselves, to remote prefixes.
+func clearOut(is4 bool, subnets, remote []netip.Prefix) []string {
+	drop := " " + match(is4, "daddr", remote) + " counter name " + CounterClearOut + " drop"
+	rules := []string{"fib saddr type local" + drop}
+	if len(subnets) > 0 {
+		rules = append(rules, match(is4, "saddr", subnets)+drop)
 	}
 	return rules
 }
@@ -167,6 +184,17 @@ func match(is4 bool, field string, ps []netip.Prefix) string {
 
 // remotes are the protected remote prefixes as a set.
 func remotes(d Desired) []netip.Prefix { return disjointSorted(slices.Clone(d.Remote)) }
+
+// remoteWithin are the remote prefixes that lie in our own subnets.
+func remoteWithin(d Desired) []netip.Prefix {
+	var out []netip.Prefix
+	for _, r := range d.Remote {
+		if slices.ContainsFunc(d.Subnets, func(s netip.Prefix) bool { return s.Bits() <= r.Bits() && s.Contains(r.Addr()) }) {
+			out = append(out, r)
+		}
+	}
+	return disjointSorted(out)
+}
 
 // owned are our own protected prefixes as a set: overlay addresses and subnets.
 func owned(d Desired) []netip.Prefix {

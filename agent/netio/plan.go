@@ -5,24 +5,38 @@ import (
 	"slices"
 )
 
-// route is one entry of our table: to the TUN, or nowhere.
+// route is one entry of our table.
 type route struct {
-	dst         netip.Prefix
-	src         netip.Addr // address for packets that have none yet; invalid if we have none
-	unreachable bool
+	dst  netip.Prefix
+	kind routeKind
+	src  netip.Addr // address for packets that have none yet; invalid if we have none
 }
 
-// wantedRoutes is the whole of our table: remote prefixes to the TUN, pools unreachable where no
-// longer prefix is routed. A pool that is itself a remote prefix is routed.
+type routeKind uint8
+
+const (
+	foreign     routeKind = iota // not ours: to be removed
+	toTUN                        // protected
+	unreachable                  // in an overlay pool, but nobody's
+	throw                        // ours: the main table knows
+)
+
+// wantedRoutes is the whole of our table: remote prefixes to the TUN, pools unreachable where no longer
+// prefix is routed, our own subnets as ever, even if a remote prefix contains them. Of equal prefixes a
+// remote one wins.
 func wantedRoutes(d Desired) []route {
 	var routes []route
-	for _, p := range d.Pools {
-		if !slices.Contains(d.Remote, p) {
-			routes = append(routes, route{dst: p, unreachable: true})
+	add := func(kind routeKind, prefixes []netip.Prefix) {
+		for _, p := range prefixes {
+			if !slices.Contains(d.Remote, p) {
+				routes = append(routes, route{dst: p, kind: kind})
+			}
 		}
 	}
+	add(unreachable, d.Pools)
+	add(throw, without(d.Subnets, d.Pools))
 	for _, p := range d.Remote {
-		r := route{dst: p}
+		r := route{dst: p, kind: toTUN}
 		for _, a := range d.Addresses {
 			if a.Is4() == p.Addr().Is4() {
 				r.src = a

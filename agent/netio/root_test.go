@@ -82,7 +82,7 @@ func TestApplyIsIdempotentAndCleanedUp(t *testing.T) {
 		"5350:\tnot from all fwmark 0x5a11 lookup 5350",
 		"unreachable 10.99.0.0/16", "unreachable fd99::/64",
 		"10.99.0.2 dev sally0", "192.168.6.0/24 dev sally0", "192.168.6.128/25 dev sally0",
-		"src 10.99.0.1", "fd99::2 dev sally0", "src fd99::1",
+		"throw 192.168.5.0/24", "src 10.99.0.1", "fd99::2 dev sally0", "src fd99::1",
 		"10.99.0.1/32", "fd99::1/128", "table inet sallyport", "table arp sallyport",
 	} {
 		if !strings.Contains(first, want) {
@@ -139,6 +139,23 @@ func TestApplyChangesOnlyDifferences(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("missing %q in\n%s", want, got)
 		}
+	}
+}
+
+// TestApplyChangesSourceHints: the routes stay, the address that they name changes.
+func TestApplyChangesSourceHints(t *testing.T) {
+	ns, network, _ := applied(t, desired)
+	changed := desired
+	changed.Addresses = addrs("10.99.0.7", "fd99::7")
+	changed.Remote = append(prefixes("fd99::/64", "10.99.0.0/16"), desired.Remote...) // from unreachable to routed
+	var err error
+	ns.Do(func() { err = network.Apply(t.Context(), changed) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := installedState(ns)
+	if n, v4, v6 := strings.Count(got, " dev sally0"), strings.Count(got, "src 10.99.0.7"), strings.Count(got, "src fd99::7"); n != 6 || v4 != 4 || v6 != 2 || strings.Contains(got, "unreachable") {
+		t.Errorf("%d routes, %d with the IPv4 and %d with the IPv6 source, want 6, 4, 2:\n%s", n, v4, v6, got)
 	}
 }
 

@@ -30,8 +30,7 @@ func (n *Network) applyRoutes(link netlink.Link, d Desired) error {
 		switch {
 		case keep[h.route]:
 			delete(keep, h.route) // nothing to do
-		case !wanted[h.dst] || h.unreachable || h.dst.Addr().Is6():
-			// IPv6 holds two routes to one prefix side by side: replacing is not enough.
+		case !wanted[h.dst]: // others are replaced in place
 			if err := n.handle.RouteDel(&h.raw); err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("remove %v: %w", h.dst, err)
 			}
@@ -48,11 +47,21 @@ func (n *Network) applyRoutes(link netlink.Link, d Desired) error {
 	return nil
 }
 
+// kernelType is the kernel's type of a route of ours.
+func kernelType(k routeKind) int {
+	switch k {
+	case unreachable:
+		return unix.RTN_UNREACHABLE
+	case throw:
+		return unix.RTN_THROW
+	}
+	return unix.RTN_UNICAST
+}
+
 func (n *Network) kernelRoute(r route, tun int) *netlink.Route {
-	k := &netlink.Route{Dst: ipNet(r.dst), Table: n.config.Table, Type: unix.RTN_UNICAST,
+	k := &netlink.Route{Dst: ipNet(r.dst), Table: n.config.Table, Type: kernelType(r.kind),
 		Protocol: unix.RTPROT_STATIC, Scope: netlink.SCOPE_UNIVERSE}
-	if r.unreachable {
-		k.Type = unix.RTN_UNREACHABLE
+	if r.kind != toTUN {
 		return k
 	}
 	k.LinkIndex = tun
@@ -65,8 +74,7 @@ func (n *Network) kernelRoute(r route, tun int) *netlink.Route {
 	return k
 }
 
-// routes reads our table. A route that leaves by anything but the TUN gets an invalid prefix, so that
-// it is never taken for a wanted one.
+// routes reads our table.
 func (n *Network) routes(tun int) ([]installed, error) {
 	var out []installed
 	for _, family := range families() {
@@ -81,10 +89,18 @@ func (n *Network) routes(tun int) ([]installed, error) {
 	return out, nil
 }
 
+// fromKernel is foreign, and without a prefix, for what we would not have installed.
 func fromKernel(k netlink.Route, family, tun int) route {
-	r := route{unreachable: k.Type == unix.RTN_UNREACHABLE}
-	if !r.unreachable && (k.Type != unix.RTN_UNICAST || k.LinkIndex != tun) {
-		return route{}
+	r := route{}
+	switch {
+	case k.Type == unix.RTN_UNREACHABLE:
+		r.kind = unreachable
+	case k.Type == unix.RTN_THROW:
+		r.kind = throw
+	case k.Type == unix.RTN_UNICAST && k.LinkIndex == tun:
+		r.kind = toTUN
+	default:
+		return r
 	}
 	if src, ok := netip.AddrFromSlice(k.Src); ok {
 		r.src = src.Unmap()
