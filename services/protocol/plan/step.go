@@ -98,10 +98,10 @@ func (p *stepper) move(i int) {
 func (p *stepper) target(g *Generation) (Phase, Cause) {
 	older := p.carrier != nil && g.Number < p.carrier.Number
 	switch {
-	case p.s.Policy == nil || p.s.A == nil || p.s.B == nil:
-		return Deleting, NotWanted
 	case p.now >= g.Hard:
 		return Deleting, Expired
+	case p.s.Policy == nil:
+		return Deleting, NotWanted
 	case !p.s.current(g) && older:
 		return Deleting, Replaced
 	case !p.s.current(g):

@@ -135,3 +135,21 @@ func (w *World) partners(i int) bitset {
 	w.addPartners(&s, i)
 	return s
 }
+
+// WantsNone reports whether a policy pairs nobody, be it overruled or not.
+func (w *World) WantsNone(name string) bool {
+	at, ok := w.findPolicy(name)
+	if !ok {
+		return true
+	}
+	p := w.policies[at]
+	for i := range p.selected().all() {
+		var partners bitset
+		p.addPartners(&partners, i)
+		partners.clear(i)
+		if partners.count() > 0 {
+			return false
+		}
+	}
+	return true
+}
