@@ -3,12 +3,14 @@ package netio_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/netio/nstest"
@@ -280,5 +282,53 @@ func TestTUNNeedsPrivileges(t *testing.T) {
 	if _, err := netio.OpenTUN("sallytest", 1400); err == nil || !strings.Contains(err.Error(), "CAP_NET_ADMIN") &&
 		!strings.Contains(err.Error(), "modprobe") {
 		t.Errorf("OpenTUN: %v", err)
+	}
+}
+
+func TestUnderlayAddressesAreWatched(t *testing.T) {
+	ns, network, _ := applied(t, desired)
+	list := func() string {
+		var out []netip.Addr
+		var err error
+		ns.Do(func() { out, err = network.UnderlayAddresses(desired.Pools) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(out)
+	}
+	if got := list(); got != "[]" {
+		t.Errorf("at first %s", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var changes <-chan struct{}
+	var err error
+	ns.Do(func() { changes, err = netio.WatchAddresses(ctx) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := nstest.New(t)
+	nstest.Connect(t, ns, "eth0", prefixes("192.0.2.1/24", "2001:db8::1/64"), peer, "eth0", nil)
+	deadline := time.After(10 * time.Second)
+	for list() != "[192.0.2.1 2001:db8::1]" {
+		select {
+		case <-changes:
+		case <-deadline:
+			t.Fatalf("no more changes are told, and there are %s", list())
+		}
+	}
+	cancel()
+	for range changes { // it is closed in the end
+	}
+}
+
+func TestForwardingOff(t *testing.T) {
+	ns := nstest.New(t)
+	off := func(subnets ...string) (out []string) {
+		ns.Do(func() { out = netio.ForwardingOff(prefixes(subnets...)) })
+		return out
+	}
+	ns.Run("sysctl", "-q", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=1")
+	if got := fmt.Sprint(off("192.168.5.0/24", "fd05::/64"), off("fd05::/64"), off()); got != "[net.ipv4.ip_forward] [] []" {
+		t.Errorf("off: %s", got)
 	}
 }
