@@ -29,6 +29,8 @@ type Installer interface {
 	SetPairs(...datapath.Pair) error
 	// RemovePair removes a pair and every SA that it still has.
 	RemovePair(datapath.PairID) error
+	// Synced says that every pair and association that the controller wants here has been sent.
+	Synced() error
 	// InstallInbound installs a receiving SA. The key is cleared after the call.
 	InstallInbound(datapath.SA) error
 	// InstallOutbound installs a sending SA. The key is cleared after the call.

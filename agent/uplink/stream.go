@@ -214,6 +214,9 @@ func (s *stream) welcome(w *fleetv1.Welcome) error {
 func (s *stream) position(p *typesv1.Position) {
 	s.u.highest.raise(p) // Welcome may have been of a newer one
 	s.u.note.position(p)
+	if err := s.u.config.Installer.Synced(); err != nil {
+		s.u.log.Error("what the last life of the agent left cannot be taken away", "err", err)
+	}
 }
 
 func (s *stream) removed(r *fleetv1.Removed) error {
