@@ -52,3 +52,15 @@ func (s State) upNow(pair plan.PairID, now time.Time) *upPair {
 	}
 	return &upPair{policy: want.Policy.Name, hard: g.Hard}
 }
+
+// EarliestEnd is when the first pair that is up stops if nobody makes new keys; false when none is up.
+// It looks at each pair that is up.
+func (s State) EarliestEnd() (time.Time, bool) {
+	var earliest uint32
+	for _, p := range s.up.pairs {
+		if earliest == 0 || p.hard < earliest {
+			earliest = p.hard
+		}
+	}
+	return time.Unix(int64(earliest), 0), earliest != 0
+}
