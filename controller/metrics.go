@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+
+	"sallyport.dev/sallyport/services/world"
 )
 
 // serveMetrics opens the Prometheus port.
@@ -44,7 +46,8 @@ type collector struct {
 
 	storeSize, storeInUse, storeQuota, storeRevision, storeAlarm   *prometheus.Desc
 	streams, lag, unanswered, halted, updates, keys, removes, nack *prometheus.Desc
-	hosts, connected, pairs, pairsUp, leader                       *prometheus.Desc
+	hosts, connected, pairs, pairsUp                               *prometheus.Desc
+	leader, held, created, refused, conflicts                      *prometheus.Desc
 }
 
 func newCollector(p *process) *collector {
@@ -71,6 +74,10 @@ func newCollector(p *process) *collector {
 		pairs:         desc("pairs_wanted", "Pairs that policies want."),
 		pairsUp:       desc("pairs_up", "Wanted pairs that are up."),
 		leader:        desc("planner_leader", "1 when this controller plans."),
+		held:          desc("planner_held_pairs", "Pairs whose deletion waits for confirmation."),
+		created:       desc("planner_generations_total", "Generations of security associations made."),
+		refused:       desc("planner_refused_total", "Generations withdrawn because an agent refused them."),
+		conflicts:     desc("planner_conflicts_total", "Transactions that something had changed under."),
 	}
 }
 
@@ -83,11 +90,19 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(c.storeRevision, float64(c.p.view.Revision()))
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
 	c.collectStore(gauge)
-	c.collectFleet(ch, gauge)
+	c.collectWorld(gauge)
+	c.collectFleet(gauge, counter)
+	c.collectPlanner(gauge, counter)
 }
 
-type gaugeFunc func(d *prometheus.Desc, v float64, labels ...string)
+type (
+	gaugeFunc   func(d *prometheus.Desc, v float64, labels ...string)
+	counterFunc func(d *prometheus.Desc, v uint64, labels ...string)
+)
 
 func (c *collector) collectStore(gauge gaugeFunc) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -109,7 +124,34 @@ func (c *collector) collectStore(gauge gaugeFunc) {
 	}
 }
 
-func (c *collector) collectFleet(ch chan<- prometheus.Metric, gauge gaugeFunc) {
+func (c *collector) collectWorld(gauge gaugeFunc) {
+	c.p.world.Read(func(s world.State) {
+		connected := 0
+		for h := range s.World.Hosts() {
+			if h.Live {
+				connected++
+			}
+		}
+		gauge(c.hosts, float64(s.World.HostCount()))
+		gauge(c.connected, float64(connected))
+		gauge(c.pairs, float64(s.World.PairCount()))
+		gauge(c.pairsUp, float64(s.PairsUp()))
+	})
+}
+
+func (c *collector) collectPlanner(gauge gaugeFunc, counter counterFunc) {
+	if c.p.planner == nil {
+		return
+	}
+	s := c.p.planner.Stats()
+	gauge(c.leader, flag(s.Leading))
+	gauge(c.held, float64(s.Held))
+	counter(c.created, s.Created)
+	counter(c.refused, s.Refused)
+	counter(c.conflicts, s.Conflicts)
+}
+
+func (c *collector) collectFleet(gauge gaugeFunc, counter counterFunc) {
 	if c.p.fleetService == nil {
 		return
 	}
@@ -118,9 +160,6 @@ func (c *collector) collectFleet(ch chan<- prometheus.Metric, gauge gaugeFunc) {
 	gauge(c.lag, float64(m.Lag))
 	gauge(c.unanswered, float64(m.Unanswered))
 	gauge(c.halted, flag(m.Halted))
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
 	counter(c.updates, m.Updates)
 	counter(c.keys, m.Keys)
 	counter(c.removes, m.Removes)

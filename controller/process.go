@@ -95,14 +95,13 @@ func (p *process) openStore(ctx context.Context) error {
 	if p.incarnation, err = p.store.Begin(ctx); err != nil {
 		return err
 	}
-	if p.audit, err = store.OpenAudit(o.auditFile()); err != nil {
+	if p.audit, err = store.OpenAudit(o.auditFile(), time.Now); err != nil {
 		return err
 	}
-	p.closers = append(p.closers, p.audit.Close)
 	if p.view, err = p.store.View(ctx); err != nil {
 		return err
 	}
-	p.closers = append(p.closers, p.view.Close)
+	p.closers = append(p.closers, func() error { p.view.Close(); return nil })
 	return nil
 }
 
@@ -122,7 +121,6 @@ func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 	p.events = store.NewEvents(p.store, p.log)
 	p.world = world.New(world.Config{View: p.view, Incarnation: p.incarnation.Number, Log: p.log})
 	group.Go(func() error { return p.world.Run(ctx) })
-	group.Go(func() error { return p.sweepTrafficKeys(ctx) })
 
 	var err error
 	p.identity, err = identity.New(ctx, identity.Config{
@@ -153,7 +151,7 @@ func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 	}
 	if o.runs(servicePlanner) {
 		p.planner, err = planner.New(planner.Config{
-			Store: p.store, World: p.world, Incarnation: p.incarnation.Number, Controller: o.name, Events: p.events, Log: p.log,
+			Store: p.store, Feed: p.world, Identity: o.name, Events: p.events, Log: p.log,
 		})
 		if err != nil {
 			return err

@@ -123,19 +123,3 @@ func (p *process) register(r grpc.ServiceRegistrar) {
 		operatorv1.RegisterAdminServiceServer(r, p.operator)
 	}
 }
-
-// sweepTrafficKeys destroys hourly keys that nothing needs any more.
-func (p *process) sweepTrafficKeys(ctx context.Context) error {
-	tick := time.NewTicker(5 * time.Minute)
-	defer tick.Stop()
-	for {
-		if err := p.keys.Sweep(time.Now()); err != nil {
-			p.log.Error("old traffic keys could not be destroyed", slog.Any("err", err))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
