@@ -1,0 +1,114 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Source answers the questions. Each is asked from any goroutine.
+type Source struct {
+	Status       func() Status
+	Associations func() []Association
+	Counters     func(context.Context) (Counters, error)
+}
+
+const (
+	requestTimeout = 10 * time.Second
+	// maxAnswer bounds what a command reads, bytes.
+	maxAnswer = 256 << 20
+)
+
+// ErrNotRunning: nobody listens on the socket.
+var ErrNotRunning = errors.New("no agent answers")
+
+// Listen opens the socket in dir: dir 0700, socket 0600. A socket that a killed agent left is replaced;
+// one that is answered is not.
+func Listen(dir string) (net.Listener, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	path := filepath.Join(dir, Socket)
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("%s: another agent listens there: stop it, or choose another --run-dir", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	// The socket must not be open to others for a moment either.
+	old := syscall.Umask(0o177)
+	listener, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	return listener, nil
+}
+
+// Serve answers until ctx ends.
+func Serve(ctx context.Context, listener net.Listener, source Source) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, source.Status(), nil) })
+	mux.HandleFunc("GET /v1/sa", func(w http.ResponseWriter, _ *http.Request) { answer(w, source.Associations(), nil) })
+	mux.HandleFunc("GET /v1/counters", func(w http.ResponseWriter, r *http.Request) {
+		c, err := source.Counters(r.Context())
+		answer(w, c, err)
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: time.Minute}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("socket: %w", err)
+	}
+	return nil
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the client is gone
+}
+
+// Get asks the agent whose socket lies in dir: what is "status", "sa" or "counters".
+func Get(ctx context.Context, dir, what string, into any) error {
+	path := filepath.Join(dir, Socket)
+	client := &http.Client{Timeout: requestTimeout, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}
+	defer client.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/v1/"+what, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: permission denied: run this as root", path)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w on %s: start it, or give its --run-dir", ErrNotRunning, path)
+	case err != nil:
+		return err
+	}
+	defer response.Body.Close()
+	body := io.LimitReader(response.Body, maxAnswer)
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(body, 4096))
+		return fmt.Errorf("the agent answered %s: %s", response.Status, text)
+	}
+	return json.NewDecoder(body).Decode(into)
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"sallyport.dev/sallyport/agent/datapath"
+	"sallyport.dev/sallyport/agent/install"
+	"sallyport.dev/sallyport/agent/local"
+	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/agent/uplink"
+	"sallyport.dev/sallyport/services/flagfile"
+)
+
+func runCommand() *cobra.Command {
+	var o options
+	var config string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Join the fleet and protect this host's traffic",
+		Long: `Run the agent. The first start needs a join token; later ones do not. With the controller away, what is
+installed goes on until its hard lifetime. The rules that drop protected traffic in clear outlive the
+agent: sallyport-agent cleanup removes them.`,
+		Example: `  sallyport-agent run --controller vpn.example.net:7443 --join-token-file /etc/sallyport/join-token
+  sallyport-agent run --config /etc/sallyport/agent.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if config != "" {
+				if err := flagfile.Apply(cmd.Flags(), config); err != nil {
+					return usageError{err}
+				}
+			}
+			return o.run(cmd.Context())
+		},
+	}
+	o.register(cmd.Flags())
+	cmd.Flags().StringVar(&config, "config", "", "YAML file with one key per flag; the command line wins")
+	return cmd
+}
+
+// agent is what runs.
+type agent struct {
+	options   *options
+	log       *slog.Logger
+	network   *netio.Network
+	datapath  *datapath.Datapath
+	installer *install.Installer
+	uplink    *uplink.Uplink
+}
+
+func (o *options) run(ctx context.Context) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	log, err := o.logger(os.Stderr)
+	if err != nil {
+		return err
+	}
+	token, err := o.token()
+	if err != nil {
+		return err
+	}
+	state, err := uplink.OpenState(o.stateDir)
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	socket, err := local.Listen(o.runDir)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	defer func() {
+		cancel()
+		_ = group.Wait()
+	}()
+	a := &agent{options: o, log: log}
+	if err := a.openNetwork(ctx, group); err != nil {
+		return err
+	}
+	defer a.network.Close()
+	changes, err := netio.WatchAddresses(ctx)
+	if err != nil {
+		return err
+	}
+	installer, err := exportKeys(a.installer)
+	if err != nil {
+		return err
+	}
+	a.uplink, err = uplink.New(uplink.Config{
+		Controllers: o.controllers, State: state, JoinToken: token,
+		Dialer:    uplink.TLSDialer{Control: netio.MarkControl(o.mark)},
+		Installer: installer, Events: a.datapath.Events(),
+		Addresses: a.addresses, AddressesChanged: changes, Drops: func() map[string]uint64 { return local.Drops(a.datapath.Counters()) },
+		ESPPort: o.listenPort, Version: version, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	return a.serve(ctx, group, socket)
+}
+
+// openNetwork makes the devices and starts the datapath. What the last life guarded is guarded from here
+// on, and nothing has been sent yet.
+func (a *agent) openNetwork(ctx context.Context, group *errgroup.Group) error {
+	o := a.options
+	saved, _, err := netio.Saved(o.stateDir)
+	if err != nil {
+		return err
+	}
+	mtu := o.mtu
+	if mtu == 0 {
+		mtu = netio.DefaultMTU
+	}
+	tun, err := netio.OpenTUN(o.tun, mtu)
+	if err != nil {
+		return err
+	}
+	v4, v6, err := netio.ListenUDP(o.listenPort, o.mark)
+	if err != nil {
+		return errors.Join(err, tun.Close())
+	}
+	config := datapath.Config{TUN: tun, IPv4: v4, Clock: netio.BootTime}
+	if v6 != nil { // a nil *UDPSocket in an interface is not nil
+		config.IPv6 = v6
+	}
+	if a.datapath, err = datapath.New(config); err != nil {
+		return err
+	}
+	group.Go(func() error { return a.datapath.Run(ctx) }) // closes the devices
+	if a.network, err = netio.NewNetwork(o.network()); err != nil {
+		return err
+	}
+	a.installer, err = install.New(ctx, install.Config{
+		Datapath: a.datapath, Network: a.network, Saved: saved, FixedMTU: o.mtu != 0, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	return a.installer.Start()
+}
+
+// serve runs the agent until something ends for good.
+func (a *agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener) error {
+	group.Go(func() error {
+		err := a.uplink.Run(ctx)
+		if err == nil {
+			err = ctx.Err()
+		}
+		return err
+	})
+	group.Go(func() error { return a.followControllers(ctx) })
+	group.Go(func() error { return local.Serve(ctx, socket, a.source()) })
+	if a.options.metricsListen != "" {
+		if err := a.serveMetrics(ctx, group); err != nil {
+			return err
+		}
+	}
+	a.log.Info("sallyport-agent runs", "version", version, "tun", a.options.tun, "port", a.options.listenPort)
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		a.log.Warn("systemd could not be told that the agent is ready", "err", err)
+	}
+	err := group.Wait()
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	if errors.Is(err, context.Canceled) {
+		a.log.Info("sallyport-agent stops; the guard stays")
+		return nil
+	}
+	return err
+}
+
+// addresses are the underlay addresses, for the controller.
+func (a *agent) addresses() []netip.Addr {
+	addresses, err := a.network.UnderlayAddresses(a.installer.Pools())
+	if err != nil {
+		a.log.Warn("the host's addresses cannot be listed", "err", err)
+	}
+	return addresses
+}
+
+const (
+	lookupTimeout = 10 * time.Second
+	lookupAgain   = 5 * time.Minute
+	lookupRetry   = 15 * time.Second
+)
+
+// followControllers keeps the exceptions for the controllers' addresses current. While a name cannot be
+// looked up, the last addresses stay.
+func (a *agent) followControllers(ctx context.Context) error {
+	for {
+		wait := lookupAgain
+		endpoints, err := lookup(ctx, a.options.controllers)
+		if err == nil {
+			err = a.installer.SetUplinks(endpoints)
+		}
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("the controllers' addresses are not known; the last ones stay", "err", err)
+			wait = lookupRetry
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// lookup resolves host:port addresses.
+func lookup(ctx context.Context, controllers []string) ([]netip.AddrPort, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	var out []netip.AddrPort
+	for _, c := range controllers {
+		host, service, err := net.SplitHostPort(c)
+		if err != nil {
+			return nil, err
+		}
+		port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+		if err != nil {
+			return nil, err
+		}
+		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return nil, fmt.Errorf("controller %s: %w", c, err)
+		}
+		for _, address := range addresses {
+			out = append(out, netip.AddrPortFrom(address.Unmap().WithZone(""), uint16(port)))
+		}
+	}
+	return out, nil
+}
+
+// source answers the agent's own commands.
+func (a *agent) source() local.Source {
+	return local.Source{
+		Status: func() local.Status {
+			var addresses []string
+			for _, address := range a.installer.Addresses() {
+				addresses = append(addresses, address.String())
+			}
+			return local.Summarise(version, a.uplink.Status(), addresses, a.datapath.Pairs(), a.datapath.SAs())
+		},
+		Associations: func() []local.Association { return local.Associations(a.datapath.Pairs(), a.datapath.SAs()) },
+		Counters: func(ctx context.Context) (local.Counters, error) {
+			guard, err := netio.GuardCounters(ctx, a.options.network())
+			return local.Count(a.datapath.Counters(), guard), err
+		},
+	}
+}
