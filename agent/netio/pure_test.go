@@ -206,6 +206,8 @@ func TestUnderlayAddress(t *testing.T) {
 		{"169.254.1.1/16", 0, false},
 		{"2001:db8::2/64", unix.IFA_F_TENTATIVE, false},
 		{"2001:db8::3/64", unix.IFA_F_DEPRECATED, false},
+		{"2001:db8::4/64", unix.IFA_F_TEMPORARY, false},
+		{"192.0.2.2/24", unix.IFA_F_SECONDARY, true}, // the same bit
 	} {
 		a, err := netlink.ParseAddr(c.addr)
 		if err != nil {

@@ -51,7 +51,7 @@ func loadState(dir string) (*state, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(s); err != nil {
-		return nil, fmt.Errorf("netio: saved guard %s is damaged (%w): start the agent to write it anew", path, err)
+		return nil, fmt.Errorf("netio: saved guard %s is damaged (%w): remove it, and the agent will write it anew", path, err)
 	}
 	if err := s.config(dir).check(); err != nil {
 		return nil, fmt.Errorf("saved guard %s: %w", path, err)

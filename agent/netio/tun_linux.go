@@ -18,7 +18,7 @@ const TUNHeadroom = 16
 type TUN struct {
 	dev  tun.Device
 	name string
-	done chan struct{}
+	done chan struct{} // closed when drainEvents has ended
 }
 
 // OpenTUN creates the device. It goes away with the process.
@@ -84,4 +84,8 @@ func (t *TUN) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 func (t *TUN) Write(bufs [][]byte, offset int) (int, error) { return t.dev.Write(bufs, offset) }
 
 // Close removes the device.
-func (t *TUN) Close() error { return t.dev.Close() }
+func (t *TUN) Close() error {
+	err := t.dev.Close()
+	<-t.done
+	return err
+}

@@ -19,6 +19,9 @@ const UDPBatch = 128
 // socketBuffer is what we ask the kernel to queue: about 5 ms at 10 Gbit/s.
 const socketBuffer = 7 << 20
 
+// preferPublic is <linux/in6.h>'s IPV6_PREFER_SRC_PUBLIC (RFC 5014 section 3).
+const preferPublic = 0x0002
+
 // ErrFamily: the destination is not of the socket's address family.
 var ErrFamily = errors.New("netio: destination of another address family than the socket")
 
@@ -102,6 +105,9 @@ func setUDPOptions(fd int, is6 bool, mark uint32) error {
 		if err != nil {
 			return fmt.Errorf("IPV6_MTU_DISCOVER: %w", err)
 		}
+		// Send from an address that UnderlayAddresses tells, so that a stateful firewall at the
+		// other end knows our packets. Without the option it is still right, but for such firewalls.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_ADDR_PREFERENCES, preferPublic)
 		return nil
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT); err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // UnderlayAddresses lists the addresses under which other hosts might reach this one: global unicast,
-// usable, not on the TUN, not on loopback, not in an overlay pool. Sorted.
+// usable, not temporary (RFC 8981), not on the TUN, not on loopback, not in an overlay pool. Sorted.
 func (n *Network) UnderlayAddresses(pools []netip.Prefix) ([]netip.Addr, error) {
 	links, err := n.handle.LinkList()
 	if err != nil {
@@ -44,7 +44,8 @@ func underlayAddress(x netlink.Addr, pools []netip.Prefix) (netip.Addr, bool) {
 	const unusable = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED | unix.IFA_F_DEPRECATED
 	addr, ok := netip.AddrFromSlice(x.IP)
 	addr = addr.Unmap()
-	if !ok || x.Flags&unusable != 0 || !addr.IsGlobalUnicast() {
+	temporary := addr.Is6() && x.Flags&unix.IFA_F_TEMPORARY != 0 // for IPv4 the bit means "secondary"
+	if !ok || temporary || x.Flags&unusable != 0 || !addr.IsGlobalUnicast() {
 		return netip.Addr{}, false
 	}
 	inPool := slices.ContainsFunc(pools, func(p netip.Prefix) bool { return p.Contains(addr) })
