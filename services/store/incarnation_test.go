@@ -56,6 +56,17 @@ func TestRestoringIsRefused(t *testing.T) {
 	}
 }
 
+func TestEndOfTheIncarnationEndsTheView(t *testing.T) {
+	s := storetest.New(t)
+	must(s.Begin(bounded(t)))(t)
+	v := view(t, s)
+	remove(t, s, store.IncarnationKey)
+	waitDone(t, "the view", v.Done())
+	if err := v.Err(); !errors.Is(err, store.ErrIncarnation) {
+		t.Errorf("view: %v, want ErrIncarnation", err)
+	}
+}
+
 func TestBeginChecksTheRootKey(t *testing.T) {
 	s := storetest.New(t)
 	first := must(s.Begin(bounded(t)))(t)

@@ -211,7 +211,7 @@ func TestCampaignGivesUpCutOff(t *testing.T) {
 	a := storetest.New(t)
 	s, link := storetest.Linked(t, a)
 	l := must(a.Campaign(bounded(t), "planner", "a"))(t)
-	session := must(s.Session(bounded(t), time.Second))(t)
+	session := must(s.Session(bounded(t), 5*time.Second))(t)
 	v := view(t, a)
 	sub := v.Subscribe("leader/")
 	ctx, cancel := context.WithCancel(bounded(t))
@@ -227,6 +227,7 @@ func TestCampaignGivesUpCutOff(t *testing.T) {
 	if err := <-failed; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
 	}
+	link.Heal() // before the lease's end: only giving it up makes it end now
 	waitDone(t, "the session", session.Done())
 	if gone := next(t, sub).Changes[0]; gone.Key != candidate.Key || gone.New != nil {
 		t.Errorf("change %+v, want the candidacy deleted", gone)
@@ -234,6 +235,5 @@ func TestCampaignGivesUpCutOff(t *testing.T) {
 	if err := l.Resign(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
-	link.Heal()
 	must(s.Campaign(bounded(t), "planner", "b"))(t)
 }

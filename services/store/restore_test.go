@@ -265,8 +265,8 @@ func TestRestoreReplaysRevocations(t *testing.T) {
 
 	// What is revoked after that restore is newer than the same backup as well.
 	must(s.Begin(bounded(t)))(t)
-	revoke(store.AuditHostRemoved, "host-3", "spec/host/host-3", "status/host/host-3")
 	clock = clock.Add(-24 * time.Hour)
+	revoke(store.AuditHostRemoved, "host-3", "spec/host/host-3", "status/host/host-3")
 	must(s.Restore(bounded(t), bytes.NewReader(saved), store.RestoreOptions{Now: clock, Audit: a}))(t)
 	delete(want, "spec/host/host-3")
 	delete(want, "status/host/host-3")
@@ -395,7 +395,7 @@ func TestTwoRestoresAtOnce(t *testing.T) {
 	count := 0
 	intercept := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		if method == "/etcdserverpb.KV/Txn" {
-			if count++; count == 3 {
+			if count++; count == 4 { // the first that writes keys of the backup
 				close(reached)
 				<-resume
 			}
@@ -412,6 +412,9 @@ func TestTwoRestoresAtOnce(t *testing.T) {
 	}()
 	<-reached
 	must(s.Restore(bounded(t), bytes.NewReader(saved), restoreOptions()))(t)
+	must(s.Begin(bounded(t)))(t)
+	put(t, s, "spec/host/host-0", "newer")
+	want["spec/host/host-0"] = "newer"
 	close(resume)
 	if err := <-failed; !errors.Is(err, store.ErrConflict) {
 		t.Errorf("the slower restore: %v, want ErrConflict", err)

@@ -2,6 +2,10 @@ package store_test
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,6 +80,25 @@ func TestSealedValuesAreBound(t *testing.T) {
 		if _, err := s.unseal("/p/a", append(bytes.Clone(sealed), 0)); !errors.Is(err, store.ErrSeal) {
 			t.Errorf("%s: a byte added: %v, want ErrSeal", name, err)
 		}
+	}
+}
+
+// The format, computed here from its description: a change of it would make
+// every stored secret unreadable.
+func TestSealFormat(t *testing.T) {
+	c, _ := places(t)
+	k := must(store.OpenKeyring(c))(t)
+	root := must(os.ReadFile(c.RootKeyFile))(t)
+	sealed := must(k.Seal("/p/a", []byte("secret")))(t)
+	id := must(hkdf.Key(sha256.New, root, nil, "sallyport store root key id v1", 8))(t)
+	if want := append([]byte("SPS\x01R"), id...); !bytes.HasPrefix(sealed, want) {
+		t.Fatalf("begins with %x, want %x", sealed[:13], want)
+	}
+	data := must(hkdf.Key(sha256.New, root, sealed[13:45], "sallyport store seal v1\x00/p/a", 32))(t)
+	aead := must(cipher.NewGCM(must(aes.NewCipher(data))(t)))(t)
+	got, err := aead.Open(nil, make([]byte, 12), sealed[45:], append(bytes.Clone(sealed[:45]), "/p/a"...))
+	if err != nil || string(got) != "secret" {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

@@ -146,16 +146,15 @@ func TestSlowSubscriberGetsTheNetChange(t *testing.T) {
 	if got := seen(sub.Start(), "spec/host/"); len(got) != 3 {
 		t.Fatalf("start state: %v", got)
 	}
-	var last int64
 	for i := range 200 {
-		last = put(t, s, "spec/host/kept", fmt.Sprint(i), "spec/host/brief", "x", "spec/policy/other", "x")
+		put(t, s, "spec/host/kept", fmt.Sprint(i), "spec/host/brief", "x", "spec/policy/other", "x")
 		if i%2 == 0 {
-			last = remove(t, s, "spec/host/brief", "spec/host/back")
+			remove(t, s, "spec/host/brief", "spec/host/back")
 		} else {
-			last = put(t, s, "spec/host/back", fmt.Sprint(i))
+			put(t, s, "spec/host/back", fmt.Sprint(i))
 		}
 	}
-	last = remove(t, s, "spec/host/gone", "spec/host/brief")
+	last := remove(t, s, "spec/host/gone", "spec/host/brief")
 	if err := v.WaitRevision(bounded(t), last); err != nil {
 		t.Fatal(err)
 	}

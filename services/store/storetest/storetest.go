@@ -24,6 +24,7 @@ import (
 type server struct {
 	embedded *store.Embedded
 	client   *clientv3.Client
+	alive    io.Closer // closed, it would delete the directory: see removeAtExit
 }
 
 var shared = sync.OnceValues(start)
@@ -100,7 +101,8 @@ func start() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := removeAtExit(dir); err != nil {
+	alive, err := removeAtExit(dir)
+	if err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
@@ -112,23 +114,19 @@ func start() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &server{embedded: embedded, client: client}, nil
+	return &server{embedded: embedded, client: client, alive: alive}, nil
 }
 
 // removeAtExit has a child delete dir when this process is gone, however it
 // ends: the child waits for the end of a pipe that only this process holds.
-func removeAtExit(dir string) error {
+func removeAtExit(dir string) (io.Closer, error) {
 	cmd := exec.Command("sh", "-c", `trap "" INT TERM HUP; cat >/dev/null; rm -rf -- "$1"`, "sh", dir)
 	pipe, err := cmd.StdinPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the clean-up process: %w", err)
+		return nil, fmt.Errorf("start the clean-up process: %w", err)
 	}
-	keepOpen = pipe
-	return nil
+	return pipe, nil
 }
-
-// keepOpen holds the pipe of removeAtExit: collected, it would close.
-var keepOpen io.WriteCloser
