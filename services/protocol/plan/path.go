@@ -43,6 +43,10 @@ func PathOf(a, b *Host) (Path, error) {
 		if len(choice) > 0 {
 			best := slices.MinFunc(choice, func(x, y family) int { return x.rank - y.rank })
 			p.ToA, p.ToB = best.toA, best.toB
+			// An end whose address nobody knows in this family is as good as behind NAT: the other one
+			// has to learn where it is.
+			p.ABehindNAT = p.ABehindNAT || !p.ToA.IsValid()
+			p.BBehindNAT = p.BBehindNAT || !p.ToB.IsValid()
 			return p, nil
 		}
 	}
