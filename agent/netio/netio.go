@@ -125,6 +125,18 @@ func (d Desired) normal() (Desired, error) {
 	return n, nil
 }
 
+// onlyIPv4 is d without all that is IPv6.
+func (d Desired) onlyIPv4() Desired {
+	is6 := func(a netip.Addr) bool { return !a.Is4() }
+	return Desired{
+		Addresses: slices.DeleteFunc(slices.Clone(d.Addresses), is6),
+		Pools:     ofFamily(d.Pools, true),
+		Subnets:   ofFamily(d.Subnets, true),
+		Remote:    ofFamily(d.Remote, true),
+		Uplink:    slices.DeleteFunc(slices.Clone(d.Uplink), func(u netip.AddrPort) bool { return is6(u.Addr()) }),
+	}
+}
+
 func (d *Desired) normalEndpoints() error {
 	var families [2]int
 	for i, a := range d.Addresses {

@@ -65,6 +65,7 @@ func (n *Network) Apply(ctx context.Context, d Desired) error {
 	if err := n.applyGuard(ctx, d); err != nil {
 		return err
 	}
+	d = supported(d)
 	link, err := n.handle.LinkByName(n.config.TUNName)
 	if err != nil {
 		return fmt.Errorf("netio: TUN %s: %w", n.config.TUNName, err)
@@ -89,7 +90,16 @@ func (n *Network) applyGuard(ctx context.Context, d Desired) error {
 	if err := newState(n.config, d, n.srcValidMark).save(n.config.StateDir); err != nil {
 		return err
 	}
-	return loadGuard(ctx, n.config, d)
+	return loadGuard(ctx, n.config, supported(d))
+}
+
+// supported is d without IPv6 on a kernel that has none (ipv6.disable=1): there is nothing to configure,
+// and nothing that could leave in clear.
+func supported(d Desired) Desired {
+	if HasIPv6() {
+		return d
+	}
+	return d.onlyIPv4()
 }
 
 func (n *Network) setSrcValidMark() error {
@@ -110,9 +120,9 @@ func (n *Network) setSrcValidMark() error {
 }
 
 func (n *Network) applyLink(link netlink.Link, d Desired) error {
-	if hasIPv6() {
-		if err := n.handle.LinkSetIP6AddrGenMode(link, addrGenNone); err != nil {
-			return fmt.Errorf("address generation: %w", err)
+	if HasIPv6() {
+		if err := n.prepareIPv6(link); err != nil {
+			return err
 		}
 	}
 	have, err := n.overlayAddresses(link)
@@ -127,20 +137,31 @@ func (n *Network) applyLink(link netlink.Link, d Desired) error {
 	}
 	for _, a := range add {
 		if err := n.handle.AddrReplace(link, netlinkAddr(a)); err != nil {
-			return fmt.Errorf("add address %v: %w%s", a, err, familyAdvice(a))
+			return fmt.Errorf("add address %v: %w", a, err)
 		}
 	}
 	return n.handle.LinkSetUp(link)
 }
 
-func familyAdvice(a netip.Addr) string {
-	if a.Is6() && !hasIPv6() {
-		return " (IPv6 is disabled on this host: enable it, or give the fleet no IPv6 pool)"
+// prepareIPv6 enables IPv6 on the TUN also where the host has it disabled by default: only the overlay is
+// reached through it.
+func (n *Network) prepareIPv6(link netlink.Link) error {
+	path := "/proc/sys/net/ipv6/conf/" + n.config.TUNName + "/disable_ipv6"
+	was, err := os.ReadFile(path)
+	if err == nil && strings.TrimSpace(string(was)) != "0" {
+		err = os.WriteFile(path, []byte("0"), 0)
 	}
-	return ""
+	if err != nil {
+		return fmt.Errorf("enable IPv6: %w", err)
+	}
+	if err := n.handle.LinkSetIP6AddrGenMode(link, addrGenNone); err != nil {
+		return fmt.Errorf("address generation: %w", err)
+	}
+	return nil
 }
 
-func hasIPv6() bool {
+// HasIPv6 says whether the kernel has IPv6 at all. Where it has not, Apply leaves all IPv6 out.
+func HasIPv6() bool {
 	_, err := os.Stat("/proc/sys/net/ipv6/conf/all")
 	return err == nil
 }
@@ -169,7 +190,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 }
 
 func families() []int {
-	if hasIPv6() {
+	if HasIPv6() {
 		return []int{netlink.FAMILY_V4, netlink.FAMILY_V6}
 	}
 	return []int{netlink.FAMILY_V4}

@@ -2,6 +2,7 @@ package netio
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -63,6 +64,21 @@ func TestGuardTextWithoutIPv6OrSubnets(t *testing.T) {
 	}
 	if !strings.Contains(text, `ip daddr { 10.99.0.0/16 } counter name clear_out drop`) {
 		t.Errorf("the pool is not guarded:\n%s", text)
+	}
+}
+
+func TestOnlyIPv4(t *testing.T) {
+	d, err := gateway().normal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := d.onlyIPv4()
+	if text := fmt.Sprint(got); strings.Contains(text, "fd99") || strings.Contains(text, "2001") || !strings.Contains(text, "192.0.2.10:7443") ||
+		!strings.Contains(text, "[10.99.0.1] [10.99.0.0/16] [192.168.5.0/24] [10.99.0.2/32") {
+		t.Errorf("got %s", text)
+	}
+	if len(d.Addresses) != 2 || len(d.Uplink) != 2 {
+		t.Error("the original has changed")
 	}
 }
 

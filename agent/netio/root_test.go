@@ -41,6 +41,11 @@ var desired = netio.Desired{
 // applied gives a namespace in which desired is installed.
 func applied(t *testing.T, d netio.Desired) (*nstest.Namespace, *netio.Network, netio.Config) {
 	ns := nstest.New(t)
+	network, config := appliedIn(t, ns, d)
+	return ns, network, config
+}
+
+func appliedIn(t *testing.T, ns *nstest.Namespace, d netio.Desired) (*netio.Network, netio.Config) {
 	config := netio.Config{StateDir: filepath.Join(t.TempDir(), "state")}
 	var network *netio.Network
 	var err error
@@ -59,7 +64,30 @@ func applied(t *testing.T, d netio.Desired) (*nstest.Namespace, *netio.Network, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ns, network, config
+	return network, config
+}
+
+// TestApplyWhereIPv6IsDisabled: hosts on which an administrator has turned IPv6 off by sysctl.
+func TestApplyWhereIPv6IsDisabled(t *testing.T) {
+	ns := nstest.New(t)
+	ns.Run("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+	appliedIn(t, ns, desired)
+	if got := installedState(ns); !strings.Contains(got, "fd99::1/128") || !strings.Contains(got, "fd99::2 dev sally0") {
+		t.Errorf("no IPv6 overlay:\n%s", got)
+	}
+	var err error
+	ns.Do(func() {
+		var v4, v6 *netio.UDPSocket
+		if v4, v6, err = netio.ListenUDP(4500, netio.DefaultMark); err == nil {
+			v4.Close()
+			if v6 != nil {
+				v6.Close()
+			}
+		}
+	})
+	if err != nil {
+		t.Errorf("sockets: %v", err)
+	}
 }
 
 // installedState is what Apply installed, without counters and what the kernel adds by itself.
