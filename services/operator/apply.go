@@ -145,6 +145,9 @@ func (b *bulk) prune(result *operatorv1.ApplyResponse_Result) {
 func (b *bulk) done(r *operatorv1.ApplyResponse_Result, revision int64) {
 	b.last = max(b.last, revision)
 	b.written(r, revision)
+	if b.service.wroteOne != nil {
+		b.service.wroteOne()
+	}
 }
 
 // note keeps an error after which it is of no use to go on.

@@ -46,6 +46,7 @@ type fleet struct {
 	admin     operatorv1.AdminServiceClient
 	auditPath string
 	clock     atomic.Int64 // added to the real time, ns
+	streams   atomic.Int32 // handlers of streams that are running
 }
 
 type option func(*Config)
@@ -108,6 +109,8 @@ func (f *fleet) serve() {
 			return resp, statusOf(err)
 		}),
 		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+			f.streams.Add(1)
+			defer f.streams.Add(-1)
 			return statusOf(h(srv, stream))
 		}),
 	)
@@ -249,6 +252,20 @@ func (f *fleet) connect(name string, epoch byte) {
 		"epoch/" + name: &controllerv1.Epoch{HostUid: uid, Epoch: e, Stream: 1},
 		"live/" + name:  &controllerv1.Live{Epoch: e, Stream: 1},
 	})
+}
+
+// eventually waits until a condition holds.
+func (f *fleet) eventually(what string, holds func() bool) {
+	f.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-f.ctx.Done():
+			f.t.Fatalf("in vain waited for: %s", what)
+		}
+	}
 }
 
 // refusal is an error as a client sees it.

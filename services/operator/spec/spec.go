@@ -3,10 +3,7 @@
 // fleet (Subnets). Problems name the field in the resource, as in "spec.subnets[1]", and say what to do.
 package spec
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Problem is one field that is wrong.
 type Problem struct {
@@ -15,9 +12,6 @@ type Problem struct {
 	// Text says what is wrong with which value, and what to do.
 	Text string
 }
-
-// String is the problem in one line.
-func (p Problem) String() string { return p.Field + ": " + p.Text }
 
 // Report collects the problems of one resource, which forbid it, and warnings, which do not.
 type Report struct {
@@ -31,13 +25,4 @@ func (r *Report) problem(field, format string, args ...any) {
 
 func (r *Report) warn(format string, args ...any) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
-}
-
-// Err is the problems in one line; "" when there is none.
-func (r *Report) Err() string {
-	lines := make([]string, len(r.Problems))
-	for i, p := range r.Problems {
-		lines[i] = p.String()
-	}
-	return strings.Join(lines, "; ")
 }

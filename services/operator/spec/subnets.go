@@ -20,14 +20,19 @@ type subnetOwner struct {
 // NewSubnets takes the subnets of a fleet whose hosts have been checked. What overlaps all the same,
 // in a record that an older version wrote, is kept out: the first in the order of addresses counts.
 func NewSubnets(hosts map[string][]netip.Prefix) *Subnets {
-	s := &Subnets{}
+	var all []subnetOwner
 	for host, prefixes := range hosts {
 		for _, p := range prefixes {
-			s.entries = append(s.entries, subnetOwner{p, host})
+			all = append(all, subnetOwner{p, host})
 		}
 	}
-	slices.SortFunc(s.entries, compareOwners)
-	s.entries = slices.CompactFunc(s.entries, func(a, b subnetOwner) bool { return a.prefix.Overlaps(b.prefix) })
+	slices.SortFunc(all, compareOwners)
+	s := &Subnets{}
+	for _, e := range all {
+		if n := len(s.entries); n == 0 || !s.entries[n-1].prefix.Overlaps(e.prefix) {
+			s.entries = append(s.entries, e)
+		}
+	}
 	return s
 }
 
