@@ -177,7 +177,7 @@ func (i issuer) CreateJoinToken(ctx context.Context, t *operatorv1.JoinToken) (*
 
 type authority struct{}
 
-func (authority) RootHash() [32]byte { return sha256.Sum256([]byte("root")) }
+func (authority) RootHash() ([32]byte, error) { return sha256.Sum256([]byte("root")), nil }
 
 func (authority) RotateCA(context.Context, *operatorv1.RotateCARequest) (*operatorv1.RotateCAResponse, error) {
 	return &operatorv1.RotateCAResponse{Roots: []*operatorv1.RotateCAResponse_Root{{Id: "1", Active: true}}}, nil

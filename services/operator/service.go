@@ -28,7 +28,7 @@ type TokenIssuer interface {
 // Authority is the fleet's CA.
 type Authority interface {
 	// RootHash is the SHA-256 of the active root's SubjectPublicKeyInfo.
-	RootHash() [32]byte
+	RootHash() ([32]byte, error)
 	RotateCA(ctx context.Context, r *operatorv1.RotateCARequest) (*operatorv1.RotateCAResponse, error)
 	IssueOperator(ctx context.Context, r *operatorv1.IssueOperatorRequest) (*operatorv1.IssueOperatorResponse, error)
 }

@@ -33,13 +33,15 @@ func about(c Config) *operatorv1.ControllerStatus {
 // GetStatus implements AdminService. It answers while etcd is down, from what this process knows.
 func (s *Service) GetStatus(ctx context.Context, req *operatorv1.GetStatusRequest) (*operatorv1.GetStatusResponse, error) {
 	snapshot := s.view.Snapshot()
-	root := s.authority.RootHash()
+	root, err := s.authority.RootHash()
+	if err != nil {
+		return nil, err
+	}
 	resp := &operatorv1.GetStatusResponse{Controller: &operatorv1.ControllerStatus{
 		Name: s.about.GetName(), Version: s.about.GetVersion(), StartTime: s.about.GetStartTime(),
 		TrustDomain: s.about.GetTrustDomain(), Incarnation: s.about.GetIncarnation(),
-		Planner: leader(snapshot, planner), RootHash: hex.EncodeToString(root[:]),
+		Planner: leader(snapshot, planner), RootHash: rootHash(root, err),
 	}}
-	var w warnings
 	w.controller(s.view.Err(), resp.GetController())
 	health, err := s.store.Status(ctx)
 	resp.Store = storeStatus(snapshot.Revision(), health)
@@ -58,6 +60,14 @@ func (s *Service) GetStatus(ctx context.Context, req *operatorv1.GetStatusReques
 	w.hosts(snapshot, now)
 	resp.Warnings = w.lines
 	return resp, nil
+}
+
+// rootHash is empty when there is no root.
+func rootHash(hash [32]byte, err error) string {
+	if err != nil {
+		return ""
+	}
+	return hex.EncodeToString(hash[:])
 }
 
 // leader is the identity of the oldest candidate, who leads; "" when there is none.

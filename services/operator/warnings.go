@@ -38,6 +38,12 @@ func (w *warnings) controller(viewEnded error, c *operatorv1.ControllerStatus) {
 	}
 }
 
+func (w *warnings) authority(err error) {
+	if err != nil {
+		w.add("the fleet's CA cannot be read: no host can join or renew its certificate (%v)", err)
+	}
+}
+
 func (w *warnings) store(s *operatorv1.StoreStatus, health store.Status, err error) {
 	if err != nil {
 		w.add("etcd does not answer: nothing can be changed; traffic goes on until the keys end (%v)", err)
