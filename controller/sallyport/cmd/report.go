@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	grpcstatus "google.golang.org/grpc/status"
+
 	"sallyport.dev/sallyport/controller/sallyport/exit"
 	"sallyport.dev/sallyport/controller/sallyport/manifest"
 	"sallyport.dev/sallyport/controller/sallyport/render"
@@ -32,17 +34,14 @@ func (a *app) report(ctx context.Context, err error) int {
 
 // words says what went wrong, with which value, and what to do.
 func (a *app) words(err error) string {
-	e, ok := errors.AsType[*fault.Error](fault.FromError(err))
+	e, context, ok := answer(err)
 	if !ok {
-		if errors.Is(err, context.DeadlineExceeded) {
+		if isDeadline(err) {
 			return a.late(err.Error())
 		}
 		return err.Error()
 	}
-	text := clean(e.Public())
-	if prefix, _, found := strings.Cut(err.Error(), "rpc error: "); found {
-		text = prefix + text // what the command said about it
-	}
+	text := context + clean(e.Public())
 	switch e.Kind() {
 	case fault.Unavailable:
 		return a.unreachable(text)
@@ -60,6 +59,23 @@ func (a *app) words(err error) string {
 		return text
 	}
 }
+
+// answer finds what the controller said in err, and what a command put in front of it. Asked directly,
+// FromError would take the text of the whole chain for the controller's.
+func answer(err error) (said *fault.Error, context string, ok bool) {
+	status, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *grpcstatus.Status
+	}](err)
+	if !ok {
+		said, ok = errors.AsType[*fault.Error](err)
+		return said, "", ok
+	}
+	said, ok = errors.AsType[*fault.Error](fault.FromError(status))
+	return said, strings.TrimSuffix(err.Error(), status.Error()), ok
+}
+
+func isDeadline(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
 
 // unreachable tells a controller that cannot be reached from one that says that it cannot serve.
 func (a *app) unreachable(text string) string {

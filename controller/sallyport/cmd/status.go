@@ -11,6 +11,7 @@ import (
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/controller/sallyport/exit"
 	"sallyport.dev/sallyport/controller/sallyport/render"
+	"sallyport.dev/sallyport/services/fault"
 )
 
 // maxPairs is how many pairs are asked for, the API's bound; those that are not up come first.
@@ -98,7 +99,7 @@ func (s *status) await(ctx, bounded context.Context, client operatorv1.AdminServ
 		case err == nil:
 			last, lastErr = fleet, nil
 			p.show("%d of %s up, %d of %d hosts connected", fleet.GetPairsUp(), pairs(fleet.GetPairsWanted()), fleet.GetHostsConnected(), fleet.GetHosts())
-		case bounded.Err() != nil:
+		case isTimeout(err): // says nothing about the fleet: what was known before still counts
 		case exit.Status(err) != exit.Unavailable:
 			return nil, err
 		default:
@@ -113,15 +114,16 @@ func (s *status) await(ctx, bounded context.Context, client operatorv1.AdminServ
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return last, errors.Join(lastErr, noAnswer(last, lastErr, bounded.Err()))
+		if last == nil && lastErr == nil {
+			return nil, bounded.Err()
+		}
+		return last, lastErr
 	}
 }
 
-func noAnswer(last *operatorv1.GetStatusResponse, lastErr, ended error) error {
-	if last == nil && lastErr == nil {
-		return ended
-	}
-	return nil
+func isTimeout(err error) bool {
+	e, ok := errors.AsType[*fault.Error](fault.FromError(err))
+	return ok && e.Kind() == fault.DeadlineExceeded
 }
 
 func (s *status) show(f *operatorv1.GetStatusResponse) error {

@@ -108,6 +108,9 @@ func (w *watching) table(t operatorv1.ChangeType, list []*operatorv1.Resource, h
 		}
 		table.Rows = append(table.Rows, row)
 	}
+	if header && !isEvents {
+		w.widths = []int{len("changed")}
+	}
 	err := table.WriteWidths(w.Stdout, w.colour(), w.widths)
 	w.widths = table.Widths(w.widths)
 	return err
