@@ -33,10 +33,9 @@ func about(c Config) *operatorv1.ControllerStatus {
 // GetStatus implements AdminService. It answers while etcd is down, from what this process knows.
 func (s *Service) GetStatus(ctx context.Context, req *operatorv1.GetStatusRequest) (*operatorv1.GetStatusResponse, error) {
 	snapshot := s.view.Snapshot()
+	var w warnings
 	root, err := s.authority.RootHash()
-	if err != nil {
-		return nil, err
-	}
+	w.authority(err)
 	resp := &operatorv1.GetStatusResponse{Controller: &operatorv1.ControllerStatus{
 		Name: s.about.GetName(), Version: s.about.GetVersion(), StartTime: s.about.GetStartTime(),
 		TrustDomain: s.about.GetTrustDomain(), Incarnation: s.about.GetIncarnation(),
