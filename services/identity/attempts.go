@@ -36,15 +36,17 @@ func newAttempts(most int) *attempts {
 	return &attempts{most: most, byAddr: make(map[netip.Addr]*list.Element), recent: list.New()}
 }
 
-// begin takes one attempt; false when the address has none left. The caller calls refund, at the
-// same now, when the attempt turns out to be a good one.
-func (a *attempts) begin(addr netip.Addr, now time.Time) (refund func(), ok bool) {
-	r := a.limiter(network(addr)).ReserveN(now, 1)
-	if !r.OK() || r.DelayFrom(now) > 0 {
-		r.CancelAt(now)
-		return func() {}, false
+// allowed reports whether the address may try now. Good tokens cost nothing, so that a whole site
+// behind one NAT can enrol at once.
+func (a *attempts) allowed(addr netip.Addr, now time.Time) bool {
+	return a.limiter(network(addr)).TokensAt(now) >= 1
+}
+
+// failed counts a wrong token. Many at the same time go into debt, up to a bound.
+func (a *attempts) failed(addr netip.Addr, now time.Time) {
+	if l := a.limiter(network(addr)); l.TokensAt(now) > -attemptBurst {
+		l.ReserveN(now, 1)
 	}
-	return func() { r.CancelAt(now) }, true
 }
 
 func (a *attempts) limiter(addr netip.Addr) *rate.Limiter {

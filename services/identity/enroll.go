@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -54,20 +55,25 @@ func (s *Service) Enroll(ctx context.Context, r *fleetv1.EnrollRequest) (*fleetv
 	if !ok || who.TLS == nil {
 		return nil, fault.New(fault.FailedPrecondition, "enrolment goes over the controller's TLS port")
 	}
-	refund, ok := s.attempts.begin(who.RemoteAddr.Addr(), s.now())
-	if !ok {
+	if !s.attempts.allowed(who.RemoteAddr.Addr(), s.now()) {
 		return nil, ErrTooManyAttempts
 	}
+	id, err := s.enroll(ctx, who, r)
+	switch {
+	case err == nil:
+		return &fleetv1.EnrollResponse{Identity: id}, nil
+	case errors.Is(err, ErrTokenRefused), fault.KindOf(err) == fault.InvalidArgument:
+		s.attempts.failed(who.RemoteAddr.Addr(), s.now())
+	}
+	return nil, err
+}
+
+func (s *Service) enroll(ctx context.Context, who caller.Caller, r *fleetv1.EnrollRequest) (*fleetv1.Identity, error) {
 	a, err := s.prove(ctx, who, r)
 	if err != nil {
 		return nil, err
 	}
-	refund()
-	id, err := s.admit(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	return &fleetv1.EnrollResponse{Identity: id}, nil
+	return s.admit(ctx, a)
 }
 
 // prove checks the request and the proof of the token's secret.

@@ -411,3 +411,18 @@ func TestRemovedHost(t *testing.T) {
 	c.settled()
 	wantReason(t, "made again", a.sync(), "HOST_REMOVED")
 }
+
+// TestHostMadeAgain: the record of a key outlives its host only through somebody's mistake, and then
+// it is worth nothing for another host of that name.
+func TestHostMadeAgain(t *testing.T) {
+	c := newController(t)
+	a := c.mustEnrol(c.token(bound("web-1")), newKey(t))
+	specKey, _ := store.SpecKey(store.KindHost, "web-1")
+	c.delete(specKey)
+	if _, err := c.hosts.EnsureHost(t.Context(), "web-1", nil); err != nil {
+		t.Fatal(err)
+	}
+	c.settled()
+	wantReason(t, "sync", a.sync(), "HOST_REMOVED")
+	wantReason(t, "renew", a.renew(), "HOST_REMOVED")
+}
