@@ -848,7 +848,8 @@ func (x *ApplyRequest) GetPruneSelector() string {
 // ApplyResponse has a result for each resource.
 type ApplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Results, in the request's order, pruned ones last.
+	// Results, in the request's order, pruned ones last. When there are more than 40, before and after are
+	// there only with dry_run and where something changes.
 	Results       []*ApplyResponse_Result `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -46,8 +46,8 @@ type ResourceServiceClient interface {
 	// Delete removes a resource and all that follows from it.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// Apply creates or replaces several resources. All are validated before the first is written. Up to
-	// 40 are written in one transaction; more are written one by one, with a result each, and repeating
-	// the call is safe.
+	// 40 are written in one transaction, unless it prunes too much for one; more are written one by one,
+	// with a result each, and repeating the call is safe.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
 	// Watch streams changes. A start revision that the store has compacted gives OUT_OF_RANGE: list again.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
@@ -158,8 +158,8 @@ type ResourceServiceServer interface {
 	// Delete removes a resource and all that follows from it.
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// Apply creates or replaces several resources. All are validated before the first is written. Up to
-	// 40 are written in one transaction; more are written one by one, with a result each, and repeating
-	// the call is safe.
+	// 40 are written in one transaction, unless it prunes too much for one; more are written one by one,
+	// with a result each, and repeating the call is safe.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
 	// Watch streams changes. A start revision that the store has compacted gives OUT_OF_RANGE: list again.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
