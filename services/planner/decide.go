@@ -49,6 +49,7 @@ func (d *decider) pair(id plan.PairID) (work, bool) {
 	d.queue.at(id, deadline)
 	d.linger(&situation)
 	if len(changes) == 0 || d.held(&situation, changes) {
+		delete(d.shy, id)
 		return work{}, false
 	}
 	w := work{pair: id, changes: changes}

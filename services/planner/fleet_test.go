@@ -212,6 +212,9 @@ func (f *fleet) ack(ctx context.Context, records []store.KV) bool {
 		return true
 	}
 	_, err := f.store.Commit(ctx, t)
+	for errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil { // repeating is safe: it compares
+		_, err = f.store.Commit(ctx, t)
+	}
 	if err != nil && !errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
 		f.t.Errorf("ack: %v", err)
 	}

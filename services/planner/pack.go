@@ -31,7 +31,7 @@ func (r *reign) pack(works []work) []*packet {
 	var failed error
 	prefix := r.config.Store.Prefix()
 	for _, w := range works {
-		puts, deletes, err := r.make(&w)
+		puts, deletes, err := r.complete(&w)
 		if err != nil {
 			failed = err
 			r.queue.at(w.pair, r.config.Now().Add(retryLater))
@@ -56,8 +56,8 @@ func (r *reign) pack(works []work) []*packet {
 	return packets
 }
 
-// make makes what is random and secret in a work, and its writes.
-func (r *reign) make(w *work) (puts []store.Put, deletes []string, err error) {
+// complete makes what is random and secret in a work, and its writes.
+func (r *reign) complete(w *work) (puts []store.Put, deletes []string, err error) {
 	if err = r.randomise(w); err == nil {
 		puts, deletes, err = r.puts(w)
 	}
