@@ -433,3 +433,76 @@ func positionBytes(incarnation uint64, revision int64) []byte {
 	}
 	return b
 }
+
+func TestSlowAgentBlocksNobody(t *testing.T) {
+	const window, hosts = 4, 40
+	f := fleettest.New(t, func(c *fleet.Config) { c.Window = window })
+	for n := 1; n <= hosts; n++ {
+		f.Host(n)
+	}
+	f.Policy("mesh")
+	slow := connect(t, f, "web-1", opening{from: noNAT}) // never answers
+	quick := connect(t, f, "web-2", opening{})
+	for range hosts { // its configuration and 39 pairs, whatever web-1 does
+		m := quick.next()
+		quick.ack(m.GetUpdate().GetName(), m.GetUpdate().GetVersion())
+	}
+	for range window {
+		slow.next()
+	}
+	if m := f.Service.Metrics(); m.Unanswered < window || m.Unanswered > 2*window || m.Queued < hosts-2*window || m.Lag <= 0 {
+		t.Errorf("metrics = %+v", m)
+	}
+}
+
+func TestInventoryIsBounded(t *testing.T) {
+	f := fleettest.New(t)
+	f.Host(1)
+	cases := map[string][]*fleetv1.Inventory{
+		"long part":  {{Entries: make([]*fleetv1.Inventory_Entry, 4097)}},
+		"bad name":   {{Entries: []*fleetv1.Inventory_Entry{{Name: "sa/../in", Version: 1}}}},
+		"no version": {{Entries: []*fleetv1.Inventory_Entry{{Name: "config"}}}},
+		"after last": {{Last: true}, {Last: true}},
+	}
+	stream := uint64(0)
+	for name, parts := range cases {
+		t.Run(name, func(t *testing.T) {
+			stream++
+			ctx, cancel := context.WithTimeout(t.Context(), fleettest.Patience)
+			defer cancel()
+			rpc, err := fleetv1.NewSyncServiceClient(f.Dial("web-1", noNAT)).Sync(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = rpc.Send(&fleetv1.SyncRequest{Message: &fleetv1.SyncRequest_Hello{Hello: &fleetv1.Hello{
+				Epoch: epochOne[:], Stream: stream, Report: report("192.0.2.1"),
+			}}})
+			for _, part := range parts {
+				_ = rpc.Send(&fleetv1.SyncRequest{Message: &fleetv1.SyncRequest_Inventory{Inventory: part}})
+			}
+			for err == nil {
+				_, err = rpc.Recv()
+			}
+			if fault.KindOf(fault.FromError(err)) != fault.InvalidArgument {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+}
+
+func TestLostKeyIsPlannedAgain(t *testing.T) {
+	f, a, id := start(t)
+	a.take("config")
+	a.take(pairName(id))
+	a.position()
+	f.Generation("web-1", "web-2", 1, plan.Deleting)
+	key := store.SAKey(store.PairID(id), 1)
+	if _, err := f.Store.Commit(t.Context(), store.Txn{Puts: []store.Put{{Key: key, Value: []byte("damaged")}}}); err != nil {
+		t.Fatal(err)
+	}
+	f.Advance(id, 1, func(r *controllerv1.GenerationPhase) { r.Phase, r.Acks = 1, 0 })
+	f.AwaitPhase(id, 1, "a refusal in the agent's name", func(r *controllerv1.GenerationPhase) bool { return r.GetRefusedBelow() == 2 })
+	if !f.Events.Has("web-1", "KeyLost") {
+		t.Error("no event")
+	}
+}
