@@ -31,9 +31,10 @@ func (s *Service) Apply(ctx context.Context, req *operatorv1.ApplyRequest) (*ope
 			return a.response(), err
 		}
 	}
-	if err := s.applyEach(ctx, a); err != nil {
+	if err := s.checkEach(ctx, a); err != nil {
 		return nil, err
 	}
+	s.writeEach(ctx, a)
 	return a.response(), nil
 }
 
@@ -59,12 +60,15 @@ func (s *Service) applyAtOnce(ctx context.Context, a *application) error {
 	return nil
 }
 
-// applyEach decides everything once, so that nothing is written when something is wrong, and then writes
-// what has to change one by one. What is pruned goes first, since others may take over its subnets.
-func (s *Service) applyEach(ctx context.Context, a *application) error {
-	if _, err := s.transact(ctx, true, func(d *draft) error { return d.apply(a) }); err != nil {
-		return err
-	}
+// checkEach decides everything once, so that nothing is written when something is wrong.
+func (s *Service) checkEach(ctx context.Context, a *application) error {
+	_, err := s.transact(ctx, true, func(d *draft) error { return d.apply(a) })
+	return err
+}
+
+// writeEach writes what has to change one by one. What is pruned goes first, since others may take over
+// its subnets. The results say what became of each.
+func (s *Service) writeEach(ctx context.Context, a *application) {
 	b := &bulk{service: s, ctx: ctx, application: a}
 	for _, r := range a.results[len(a.resources):] {
 		b.prune(r)
@@ -82,7 +86,6 @@ func (s *Service) applyEach(ctx context.Context, a *application) error {
 	}
 	s.log.InfoContext(ctx, "resources applied one by one", "count", len(a.results), "actor", actor(ctx))
 	s.show(ctx, b.last)
-	return nil
 }
 
 // bulk writes the resources of an Apply one by one.
@@ -145,9 +148,6 @@ func (b *bulk) prune(result *operatorv1.ApplyResponse_Result) {
 func (b *bulk) done(r *operatorv1.ApplyResponse_Result, revision int64) {
 	b.last = max(b.last, revision)
 	b.written(r, revision)
-	if b.service.wroteOne != nil {
-		b.service.wroteOne()
-	}
 }
 
 // note keeps an error after which it is of no use to go on.

@@ -255,14 +255,19 @@ func TestApplyEach(t *testing.T) {
 func TestApplyEachFailsInPart(t *testing.T) {
 	f := newFleet(t, withPools("10.1.0.0/26", "fd86::/64")) // 61 hosts
 	set := many(50)
-	taken := 0
-	f.service.wroteOne = func() { // another controller is at work, too
-		for ; taken < 31; taken++ {
-			f.create(hostResource(fmt.Sprintf("other-%d", taken), nil))
-		}
+	a, err := parseApply(&operatorv1.ApplyRequest{Resources: set})
+	if err == nil {
+		err = f.service.checkEach(f.ctx, a)
 	}
-	results := f.apply(&operatorv1.ApplyRequest{Resources: set})
-	f.service.wroteOne = nil
+	if err != nil {
+		t.Fatal(err)
+	}
+	const taken = 31
+	for i := range taken { // others are at work, too
+		f.create(hostResource(fmt.Sprintf("other-%d", i), nil))
+	}
+	f.service.writeEach(f.ctx, a)
+	results := a.response().GetResults()
 	count := map[operatorv1.ApplyAction]int{}
 	for _, r := range results {
 		count[r.GetAction()]++

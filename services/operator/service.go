@@ -82,7 +82,6 @@ type Service struct {
 	allocation *allocation
 	pages      *pages
 	limits     watchLimits
-	wroteOne   func() // for tests: called after each write of a long Apply; nil otherwise
 }
 
 // New makes the service. The error says what the configuration lacks.
