@@ -16,4 +16,9 @@
 // Values with key material are sealed (Keyring) before they come here. Every
 // write of a process that has called Begin is fenced by the store's
 // incarnation: after a restore, the processes of the old one cannot write.
+//
+// A backup holds sealed values as they are and is of no use without the root key
+// file, which must be kept apart from it. The traffic key directory must never
+// be backed up. The audit file must outlive the database: a restore reads from
+// it what was revoked since the backup.
 package store

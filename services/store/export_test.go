@@ -37,3 +37,17 @@ func ReadBackup(r io.Reader, keys *Keyring) ([]KV, error) {
 	_, kvs, err := readBackup(r, keys)
 	return kvs, err
 }
+
+// WriteBackup writes any records as a backup with a right checksum.
+func WriteBackup(w io.Writer, keys *Keyring, kvs ...KV) error {
+	out, err := newBackupWriter(w, BackupInfo{Prefix: DefaultPrefix})
+	if err != nil {
+		return err
+	}
+	for _, kv := range kvs {
+		if err := out.record(kv); err != nil {
+			return err
+		}
+	}
+	return out.finish(keys)
+}
