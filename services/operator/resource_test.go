@@ -115,6 +115,8 @@ func TestCreateRefuses(t *testing.T) {
 		}), codes.InvalidArgument, "spec.lifetime.rekey_packets", nil},
 		{"token for all", token(&operatorv1.JoinTokenSpec{}), codes.InvalidArgument, "spec.host", []string{"name_prefix"}},
 		{"token for one, twice", token(&operatorv1.JoinTokenSpec{Host: "h", MaxUses: 2}), codes.InvalidArgument, "spec.max_uses", nil},
+		{"token for a bad name", token(&operatorv1.JoinTokenSpec{Host: "-h"}), codes.InvalidArgument, "spec.host", []string{`"-h"`}},
+		{"token with a long prefix", token(&operatorv1.JoinTokenSpec{NamePrefix: strings.Repeat("a", 56)}), codes.InvalidArgument, "spec.name_prefix", []string{"at most 55"}},
 		{"token of the past", token(&operatorv1.JoinTokenSpec{NamePrefix: "h-", ExpireTime: timestamppb.New(time.Unix(1, 0))}),
 			codes.InvalidArgument, "spec.expire_time", []string{"past"}},
 		{"token with a name", ofToken(&operatorv1.JoinToken{Metadata: &operatorv1.Metadata{Name: "mine"}, Spec: &operatorv1.JoinTokenSpec{Host: "h"}}),

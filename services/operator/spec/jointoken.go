@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
+	"sallyport.dev/sallyport/services/protocol/enrol"
 )
 
 // What a join token says when its operator does not; stored.
@@ -13,6 +14,9 @@ const (
 	DefaultTokenUses = 1
 	DefaultTokenLife = 24 * time.Hour
 )
+
+// nameSuffix stands for the characters that follow a name_prefix.
+const nameSuffix = "00000000"
 
 // longTokenLife is beyond what a secret in a shell history should last.
 const longTokenLife = 31 * 24 * time.Hour
@@ -37,6 +41,10 @@ func CheckJoinToken(t *operatorv1.JoinToken, now time.Time) Report {
 	switch bound, prefix := s.GetHost() != "", s.GetNamePrefix() != ""; {
 	case bound == prefix:
 		r.problem("spec.host", "set just one of host (a token for one host) and name_prefix (a token for hosts that are named by it)")
+	case bound && !enrol.ValidName(s.GetHost()):
+		r.problem("spec.host", "%s is not a name of a host: lower-case letters, digits, '-' and '.', at most 63, a letter or digit at both ends", quote(s.GetHost()))
+	case prefix && !enrol.ValidName(s.GetNamePrefix()+nameSuffix):
+		r.problem("spec.name_prefix", "%s and 8 characters do not make a name of a host: lower-case letters, digits, '-' and '.', at most 55, a letter or digit first", quote(s.GetNamePrefix()))
 	case bound && s.GetMaxUses() != 1:
 		r.problem("spec.max_uses", "is %d, but a token that is bound to host %q has one use: leave max_uses out, or use name_prefix", s.GetMaxUses(), s.GetHost())
 	}
