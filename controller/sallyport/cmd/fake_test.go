@@ -219,7 +219,8 @@ func (f *fake) check(i int, r *operatorv1.Resource) error {
 	for j, subnet := range r.GetHost().GetSpec().GetSubnets() {
 		if strings.HasSuffix(subnet, "/99") {
 			field := fmt.Sprintf("resources[%d].host.spec.subnets[%d]", i, j)
-			return refusal(codes.InvalidArgument, "the request is not valid", violation(field, fmt.Sprintf("%s is not a prefix", subnet)))
+			return refusal(codes.InvalidArgument, "1 fields are not valid; nothing was written",
+				violation(field, fmt.Sprintf("Host %q: %s is not a prefix", resource.Metadata(r).GetName(), subnet)))
 		}
 	}
 	if p := r.GetPolicy(); p != nil && p.GetSpec().GetLifetime().GetRekeyTime().AsDuration() > 24*time.Hour {
@@ -229,8 +230,10 @@ func (f *fake) check(i int, r *operatorv1.Resource) error {
 	if old, ok := f.stored[resource.Ref(r)]; ok {
 		if want := resource.Metadata(r).GetRevision(); want != 0 && want != resource.Metadata(old).GetRevision() {
 			kind, _ := resource.Of(r)
-			return refusal(codes.Aborted, fmt.Sprintf("the revision is %d now, not %d", resource.Metadata(old).GetRevision(), want),
-				&errdetails.ResourceInfo{ResourceType: kind.Name, ResourceName: name})
+			is := resource.Metadata(old).GetRevision()
+			return refusal(codes.Aborted, fmt.Sprintf("%s %q is at revision %d, but the request is based on revision %d", kind.Name, name, is, want),
+				&errdetails.ResourceInfo{ResourceType: kind.Name, ResourceName: name},
+				violation("metadata.revision", fmt.Sprintf("is %d, current is %d", want, is)))
 		}
 	}
 	return nil

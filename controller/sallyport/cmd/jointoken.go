@@ -108,8 +108,9 @@ func (j *joinToken) explain(r *operatorv1.CreateResponse) {
 	if end := spec.GetExpireTime(); end != nil {
 		left = ", for " + render.Age(end.AsTime().Sub(j.Now()).Round(time.Second))
 	}
-	j.say("\nA token for %s%s. On the host, as root:\n\n  sallyport-agent run --controller %s --join-token %s\n",
-		render.Clean(who), left, server, r.GetJoinToken())
+	// Through a pipe, as others can read the arguments of a process.
+	j.say("\nA token for %s%s. On the host, as root:\n\n  echo %s | sallyport-agent run --controller %s --join-token-file /dev/stdin\n",
+		render.Clean(who), left, r.GetJoinToken(), server)
 }
 
 func parseLabels(pairs []string) (map[string]string, error) {

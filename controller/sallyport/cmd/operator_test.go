@@ -167,7 +167,7 @@ func TestOperatorCreate(t *testing.T) {
 	}
 	// Over TLS the address is known, so the agent's command is complete.
 	if status, _, stderr := call(t, "join-token", "create", "--host", "web-1", "--credential", file); status != exit.OK ||
-		!strings.Contains(stderr, "--controller "+address+" --join-token sp1.") {
+		!strings.Contains(stderr, "sallyport-agent run --controller "+address+" --join-token-file /dev/stdin") {
 		t.Errorf("status %d, %s", status, stderr)
 	}
 	if status, _, stderr := call(t, append(create, "--address", address)...); status != exit.Conflict || !strings.Contains(stderr, "--force") {

@@ -30,7 +30,8 @@ func place(err error, docs []*manifest.Document) error {
 	for _, f := range e.Fields() {
 		if d := owner(f.Name, about, docs); d != nil {
 			at, name := d.Locate(f.Name)
-			text := fmt.Sprintf("%s: %s: %s", d.Ref(), render.Clean(name), render.Clean(f.Description))
+			what := strings.TrimPrefix(f.Description, fmt.Sprintf("%s %q: ", d.Kind.Name, d.Name)) // the reference says it
+			text := fmt.Sprintf("%s: %s: %s", d.Ref(), render.Clean(name), render.Clean(what))
 			placed = append(placed, &manifest.Error{Position: at, Message: text})
 			continue
 		}

@@ -117,7 +117,8 @@ func (f *Follower) Run(ctx context.Context, handle func(Change) error) error {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, io.EOF), isKind(err, fault.Unavailable), isKind(err, fault.DeadlineExceeded):
+		case errors.Is(err, io.EOF), isKind(err, fault.Unavailable), isKind(err, fault.DeadlineExceeded),
+			isKind(err, fault.Exhausted): // of patience with a slow reader
 			f.tell(err)
 		default:
 			return err
