@@ -16,16 +16,15 @@ const (
 	defaultPoolIPv4    = "100.80.0.0/16"
 )
 
-// found reads what the fleet is for ever, or, at the very first start, decides it. founded is true
-// then. Options that say otherwise than the record are refused: addresses and names have been given out.
-func found(ctx context.Context, s *store.Store, o options) (fleet *controllerv1.Fleet, founded bool, err error) {
-	fleet = &controllerv1.Fleet{}
-	_, err = store.Load(ctx, s, store.FleetKey, fleet)
+// found reads what the fleet is for ever, or, at the very first start, decides it. Options that say otherwise than the record are refused: addresses and names have been given out.
+func found(ctx context.Context, s *store.Store, o options) (*controllerv1.Fleet, error) {
+	fleet := &controllerv1.Fleet{}
+	_, err := store.Load(ctx, s, store.FleetKey, fleet)
 	if errors.Is(err, store.ErrNotFound) {
 		return firstFleet(ctx, s, o)
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	for _, c := range []struct{ flag, wanted, is string }{
 		{"--trust-domain", o.trustDomain, fleet.GetTrustDomain()},
@@ -33,13 +32,13 @@ func found(ctx context.Context, s *store.Store, o options) (fleet *controllerv1.
 		{"--pool-ipv6", o.poolIPv6, fleet.GetPoolIpv6()},
 	} {
 		if c.wanted != "" && c.wanted != c.is {
-			return nil, false, fmt.Errorf("%s %s: this fleet was founded with %s, and it cannot change: leave the flag out", c.flag, c.wanted, c.is)
+			return nil, fmt.Errorf("%s %s: this fleet was founded with %s, and it cannot change: leave the flag out", c.flag, c.wanted, c.is)
 		}
 	}
-	return fleet, false, nil
+	return fleet, nil
 }
 
-func firstFleet(ctx context.Context, s *store.Store, o options) (*controllerv1.Fleet, bool, error) {
+func firstFleet(ctx context.Context, s *store.Store, o options) (*controllerv1.Fleet, error) {
 	fleet := &controllerv1.Fleet{
 		TrustDomain: orDefault(o.trustDomain, defaultTrustDomain),
 		PoolIpv4:    orDefault(o.poolIPv4, defaultPoolIPv4),
@@ -50,13 +49,13 @@ func firstFleet(ctx context.Context, s *store.Store, o options) (*controllerv1.F
 	}
 	put, err := store.PutRecord(store.FleetKey, fleet)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	_, err = s.Commit(ctx, store.Txn{Compares: []store.Compare{store.Unchanged(store.FleetKey, 0)}, Puts: []store.Put{put}})
 	if errors.Is(err, store.ErrConflict) {
 		return found(ctx, s, o) // another controller was first
 	}
-	return fleet, err == nil, err
+	return fleet, err
 }
 
 func orDefault(value, otherwise string) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -52,22 +53,31 @@ func open(ctx context.Context, o options, log *slog.Logger) (_ *process, err err
 			err = errors.Join(err, p.close())
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	if err := p.openStore(ctx); err != nil {
+	if err := p.openStore(opening); err != nil {
 		return nil, err
 	}
-	if p.fleet, _, err = found(ctx, p.store, o); err != nil {
+	if p.fleet, err = found(opening, p.store, o); err != nil {
 		return nil, err
 	}
+	if p.view, err = p.store.View(ctx); err != nil { // it lives as long as ctx
+		return nil, err
+	}
+	p.closers = append(p.closers, func() error { p.view.Close(); return nil })
 	return p, nil
 }
 
 // openStore starts etcd, or connects to it.
 func (p *process) openStore(ctx context.Context) error {
 	o := p.options
-	if err := os.MkdirAll(o.dataDir, 0o700); err != nil {
-		return fmt.Errorf("--data-dir: %w", err)
+	for flag, dir := range map[string]string{
+		"--data-dir": o.dataDir, "--key-dir": o.keyDir,
+		"--credential": filepath.Dir(o.credential), "--socket": filepath.Dir(o.socket),
+	} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("%s: %w", flag, err)
+		}
 	}
 	var err error
 	p.keys, err = store.OpenKeyring(store.KeyringConfig{RootKeyFile: o.rootKey(), TrafficDir: o.trafficDir(), DataDir: o.dataDir, Log: p.log})
@@ -95,14 +105,8 @@ func (p *process) openStore(ctx context.Context) error {
 	if p.incarnation, err = p.store.Begin(ctx); err != nil {
 		return err
 	}
-	if p.audit, err = store.OpenAudit(o.auditFile(), time.Now); err != nil {
-		return err
-	}
-	if p.view, err = p.store.View(ctx); err != nil {
-		return err
-	}
-	p.closers = append(p.closers, func() error { p.view.Close(); return nil })
-	return nil
+	p.audit, err = store.OpenAudit(o.auditFile(), time.Now)
+	return err
 }
 
 // close ends what open began, in reverse.

@@ -101,7 +101,8 @@ func (p *process) serve(ctx context.Context, group *errgroup.Group) error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 		defer cancel()
-		return errors.Join(errStopped, server.Shutdown(stop))
+		server.Shutdown(stop)
+		return errStopped
 	})
 	if p.options.metricsListen != "" {
 		if err := p.serveMetrics(ctx, group); err != nil {

@@ -192,6 +192,9 @@ type ExitError struct{ Code int }
 
 func (e *ExitError) Error() string { return fmt.Sprintf("the command ended with status %d", e.Code) }
 
+// ExitStatus is the status with which the caller should end.
+func (e *ExitError) ExitStatus() int { return e.Code }
+
 // passThrough runs a command on the terminal of the caller.
 func passThrough(c *exec.Cmd) error {
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr

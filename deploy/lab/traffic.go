@@ -42,6 +42,9 @@ func (l *Lab) Ping(ctx context.Context, node string, to netip.Addr, count int) (
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return Pings{}, fmt.Errorf("lab: ping: %w", err)
 	}
+	if bytes.Contains(out, []byte("No route to host")) && !pingSummary.Match(out) {
+		return Pings{Sent: count}, nil // the kernel refused them all: an unreachable route
+	}
 	return parsePings(out)
 }
 

@@ -162,7 +162,7 @@ func isPlain(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; !isLetter(c) && !(c >= '0' && c <= '9') && !strings.ContainsRune("._/-", rune(c)) {
+		if c := s[i]; !isLetter(c) && !(c >= '0' && c <= '9') && !strings.ContainsRune("._/=-", rune(c)) {
 			return false
 		}
 	}

@@ -74,6 +74,11 @@ func TestAppendEmpty(t *testing.T) {
 	if got := string(Append(nil, &operatorv1.Resource{})); got != "{}\n" {
 		t.Errorf("got %q", got)
 	}
+	policy := &operatorv1.Policy{Spec: &operatorv1.PolicySpec{Hosts: "role=web", To: "a,b"}}
+	want := "kind: Policy\nspec:\n  hosts: role=web\n  to: \"a,b\"\n"
+	if got := string(Append(nil, &operatorv1.Resource{Kind: &operatorv1.Resource_Policy{Policy: policy}})); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 	if got := string(Append(nil, hostOf("", nil))); got != "kind: Host\nmetadata: {}\nspec: {}\n" {
 		t.Errorf("got %q", got)
 	}
