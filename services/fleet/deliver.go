@@ -22,6 +22,9 @@ const tellPause = time.Minute
 // errHalted: delivery has stopped between the decision and the sending.
 var errHalted = errors.New("fleet: delivery has stopped")
 
+// errKeyLost: there is no key to deliver, and never will be. That has been written down.
+var errKeyLost = errors.New("fleet: the key is lost")
+
 // errNoKey: the store does not answer.
 var errNoKey = errors.New("fleet: no key from the store")
 
@@ -209,8 +212,16 @@ func (st *stream) sendPair(ctx context.Context, rpc fleetv1.SyncService_SyncServ
 		st.submit(a.ref, phaseEdit{acks: a.acks})
 	}
 	st.mu.Unlock()
+	var lost plan.SAID
 	for _, o := range out {
+		if o.half.ref.id == lost && lost != (plan.SAID{}) {
+			continue // never outbound without inbound
+		}
 		err := st.sendOne(ctx, rpc, pair, o)
+		if errors.Is(err, errKeyLost) {
+			lost = o.half.ref.id
+			continue
+		}
 		if errors.Is(err, errNoKey) {
 			s.log.Warn("a key cannot be read; trying again", "host", st.host, "pair", pair, "err", err)
 			st.mu.Lock()
@@ -251,7 +262,7 @@ func (st *stream) sendOne(ctx context.Context, rpc fleetv1.SyncService_SyncServe
 		st.service.meter.updates.Add(1)
 	default:
 		sa, err := st.key(ctx, o.half)
-		if sa == nil || err != nil {
+		if err != nil {
 			return err
 		}
 		defer clear(sa.Key) // Send has encoded it by then
@@ -270,14 +281,17 @@ func (st *stream) sendOne(ctx context.Context, rpc fleetv1.SyncService_SyncServe
 	return rpc.Send(m)
 }
 
-// key fetches an association's key for this one delivery. It returns nil when there is nothing to send
-// any more.
+// key fetches an association's key for this one delivery.
 func (st *stream) key(ctx context.Context, h half) (*fleetv1.SecurityAssociation, error) {
 	s := st.service
 	key := store.SAKey(store.PairID(h.ref.pair), h.ref.number)
 	kv, err := s.config.Store.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil // forgotten meanwhile; the world will say so
+		record := store.SAPhaseKey(store.PairID(h.ref.pair), h.ref.number)
+		if _, gone := s.config.Store.Get(ctx, record); errors.Is(gone, store.ErrNotFound) {
+			return nil, errKeyLost // forgotten meanwhile, as it should
+		}
+		return nil, st.lostKey(ctx, h, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoKey, err)
@@ -306,10 +320,11 @@ func (st *stream) key(ctx context.Context, h half) (*fleetv1.SecurityAssociation
 	return sa, nil
 }
 
-// lostKey makes the planner plan again: the key was destroyed, or is not what its record says.
+// lostKey makes the planner plan again: the key was destroyed, or is not what its record says. It returns
+// errKeyLost.
 func (st *stream) lostKey(ctx context.Context, h half, err error) error {
-	if !errors.Is(err, store.ErrSeal) && remaining(h.g.Hard, st.service.now()) <= 0 {
-		return nil // it has just ended
+	if remaining(h.g.Hard, st.service.now()) <= 0 {
+		return errKeyLost // it has just ended, as it should
 	}
 	st.mu.Lock()
 	st.ledger.refused[h.resource()] = versionInstalled
@@ -317,7 +332,7 @@ func (st *stream) lostKey(ctx context.Context, h half, err error) error {
 	st.mu.Unlock()
 	st.service.log.Error("a key cannot be delivered; the pair is keyed anew", "pair", h.ref.pair, "generation", h.ref.number, "err", err)
 	st.service.event(ctx, st.host, "KeyLost", true, fmt.Sprintf("the key of generation %d of pair %v cannot be opened; a new one is made", h.ref.number, h.ref.pair))
-	return nil
+	return errKeyLost
 }
 
 // reportDue says whether a report waits and may be written now; the caller holds mu.
