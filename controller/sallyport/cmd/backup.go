@@ -157,6 +157,7 @@ func (a *app) restore(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	a.say("the controller starts over now: sallyport status --wait says when all is up again")
 	return a.print(fmt.Appendf(nil, "restored %d keys, %d revocations hold again, incarnation %d\n",
 		response.GetKeys(), response.GetRevocations(), response.GetIncarnation()))
 }

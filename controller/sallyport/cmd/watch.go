@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"slices"
+	"strings"
 
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/controller/sallyport/follow"
@@ -17,7 +18,10 @@ func (g *get) follow(ctx context.Context, client operatorv1.ResourceServiceClien
 	defer cancel()
 	f := &follow.Follower{
 		Client: client, Kind: g.kind.Enum, Selector: g.selector, Jitter: g.Jitter,
-		Notice: func(text string) { g.say("sallyport: %s", clean(text)) },
+		Notice: func(err error) {
+			what, _, _ := strings.Cut(g.words(err), "\n")
+			g.say("sallyport: lost the controller, trying again: %s", what)
+		},
 	}
 	all, err := f.Start(bounded)
 	if err != nil {

@@ -78,7 +78,7 @@ type Follower struct {
 	Kind     operatorv1.Kind
 	Selector string
 	// Notice tells the user of a lost connection; nil for nobody.
-	Notice func(string)
+	Notice func(error)
 	// Jitter returns a number in [0, 1), to spread reconnections.
 	Jitter func() float64
 
@@ -119,7 +119,9 @@ func (f *Follower) Run(ctx context.Context, handle func(Change) error) error {
 		case err == nil:
 		case errors.Is(err, io.EOF), isKind(err, fault.Unavailable), isKind(err, fault.DeadlineExceeded),
 			isKind(err, fault.Exhausted): // of patience with a slow reader
-			f.tell(err)
+			if f.Notice != nil && (progressed || attempt == 0) {
+				f.Notice(err) // once for each loss, not for each attempt
+			}
 		default:
 			return err
 		}
@@ -129,12 +131,6 @@ func (f *Follower) Run(ctx context.Context, handle func(Change) error) error {
 		if err := f.pause(ctx, attempt); err != nil {
 			return err
 		}
-	}
-}
-
-func (f *Follower) tell(err error) {
-	if f.Notice != nil {
-		f.Notice(fmt.Sprintf("lost the controller (%v), trying again", fault.FromError(err)))
 	}
 }
 
