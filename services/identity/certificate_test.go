@@ -276,7 +276,7 @@ func TestRotation(t *testing.T) {
 	}
 	_, err := c.rotate(finishStep, false)
 	wantReason(t, "finish while a host holds an old certificate", err, "OLD_CERTIFICATES")
-	if err == nil || !strings.Contains(err.Error(), "1 hosts (web-1)") {
+	if err == nil || !strings.Contains(err.Error(), "1 host (web-1) and no operator") {
 		t.Errorf("the refusal does not name the host: %v", err)
 	}
 	wantNil(t, "renew", a.renew())

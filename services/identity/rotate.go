@@ -159,8 +159,8 @@ func (s *Service) checkHolders(ctx context.Context, active *root) error {
 		return nil
 	}
 	return fault.Newf(fault.FailedPrecondition,
-		"%d hosts%s and %d operators%s still hold certificates of an old root: hosts renew within 12 hours of being online, operators need new credentials; or use force, and those must enrol again",
-		len(hosts), some(hosts), len(operators), some(operators)).WithReason("OLD_CERTIFICATES")
+		"certificates of an old root are still held by %s and %s: hosts renew within 12 hours of being online, operators need new credentials; or use force, and all of them must enrol again",
+		some("host", hosts), some("operator", operators)).WithReason("OLD_CERTIFICATES")
 }
 
 // holders names those whose record has another root than the active one. A record without a root has
@@ -183,16 +183,19 @@ func (s *Service) holders(ctx context.Context, prefix string, rootID func(store.
 	return names, nil
 }
 
-// some shows the first names of a list.
-func some(names []string) string {
+// some counts the names and shows the first of them.
+func some(kind string, names []string) string {
 	const most = 3
-	switch {
-	case len(names) == 0:
-		return ""
-	case len(names) > most:
-		return " (" + strings.Join(names[:most], ", ") + ", …)"
+	switch n := len(names); {
+	case n == 0:
+		return "no " + kind
+	case n == 1:
+		return "1 " + kind + " (" + names[0] + ")"
+	case n > most:
+		return fmt.Sprintf("%d %ss (%s, …)", n, kind, strings.Join(names[:most], ", "))
+	default:
+		return fmt.Sprintf("%d %ss (%s)", n, kind, strings.Join(names, ", "))
 	}
-	return " (" + strings.Join(names, ", ") + ")"
 }
 
 func rootsOf(b *bundle) *operatorv1.RotateCAResponse {
