@@ -46,6 +46,7 @@ func TestStep(t *testing.T) {
 		"nothing to do":      {func(*Situation) {}, time.Minute, "", 3500 * time.Second},
 		"rekey time":         {func(*Situation) {}, 3500 * time.Second, "create rekey", 0},
 		"one host is away":   {func(s *Situation) { s.B.Live = false }, 3500 * time.Second, "", 8 * time.Hour},
+		"the other is away":  {func(s *Situation) { s.A.Live = false }, 3500 * time.Second, "", 8 * time.Hour},
 		"hard limit":         {func(s *Situation) { s.B.Live = false }, 8 * time.Hour, "advance expired", 9 * time.Hour},
 		"rekey on demand":    {func(s *Situation) { s.Policy.RekeyBefore = t0.Add(time.Minute) }, time.Minute, "create rekey", 0},
 		"of a host":          {func(s *Situation) { s.A.RekeyBefore = t0.Add(time.Minute) }, time.Minute, "create rekey", 0},
