@@ -38,7 +38,7 @@ type draft struct {
 // committed and the revision is 0. A refusal is only final when it was decided from what etcd has now:
 // the view may lag behind what another controller wrote.
 func (s *Service) transact(ctx context.Context, dryRun bool, decide func(*draft) error) (int64, error) {
-	var fresh int64 // revision that the snapshot has at least, once that was asked for
+	fresh := false // decided from what etcd has now
 	for range maxTries {
 		revision, err := s.try(ctx, dryRun, decide)
 		conflict, lost := errors.AsType[*store.ConflictError](err)
@@ -48,10 +48,11 @@ func (s *Service) transact(ctx context.Context, dryRun bool, decide func(*draft)
 			if err := s.seen(ctx, conflict); err != nil {
 				return 0, err
 			}
-		case refused && fresh == 0:
-			if fresh, err = s.current(ctx, err); err != nil {
+		case refused && !fresh:
+			if err := s.current(ctx, err); err != nil {
 				return 0, err
 			}
+			fresh = true
 		default:
 			return revision, err
 		}
@@ -59,15 +60,13 @@ func (s *Service) transact(ctx context.Context, dryRun bool, decide func(*draft)
 	return 0, fault.New(fault.Conflict, "too many changes at the same time: try again").WithReason(ReasonBusy)
 }
 
-// current waits until the view has etcd's head. When it has it already, or etcd does not answer, the
-// refusal stands.
-func (s *Service) current(ctx context.Context, refusal error) (int64, error) {
-	before := s.view.Revision()
+// current waits until this process has etcd's head. When etcd does not answer, the refusal stands.
+func (s *Service) current(ctx context.Context, refusal error) error {
 	head, err := s.store.HeadRevision(ctx)
-	if err != nil || head <= before {
-		return 0, refusal
+	if err != nil {
+		return refusal
 	}
-	return head, s.feed.WaitRevision(ctx, head)
+	return s.feed.WaitRevision(ctx, head)
 }
 
 func (s *Service) try(ctx context.Context, dryRun bool, decide func(*draft) error) (int64, error) {

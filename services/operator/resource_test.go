@@ -290,6 +290,24 @@ func TestConcurrentCreates(t *testing.T) {
 	}
 }
 
+// TestRefusalsAreNotStale: what another controller has just made possible is not refused.
+func TestRefusalsAreNotStale(t *testing.T) {
+	f := newFleet(t, withPools("10.1.0.0/29", "fd86::/64"))
+	other := newFleetOn(t, storetest.Another(t, f.store), withPools("10.1.0.0/29", "fd86::/64"))
+	f.create(hostResource("a", nil, "172.16.1.0/24"))
+	for range 10 {
+		other.remove(kindHost, "a")
+		other.clock.Add(int64(2 * defaultQuarantine))
+		f.clock.Add(int64(2 * defaultQuarantine))
+		f.create(hostResource("b", nil, "172.16.1.0/25"))
+		other.create(hostResource("c", nil, "172.16.2.0/24"))
+		other.remove(kindHost, "b")
+		other.remove(kindHost, "c")
+		f.create(hostResource("a", nil, "172.16.1.0/24"))
+		other.update(hostResource("a", map[string]string{"x": "y"}, "172.16.1.0/24"))
+	}
+}
+
 func TestAddressPoolFull(t *testing.T) {
 	f := newFleet(t, withPools("10.1.0.0/29", "fd86::/64"))
 	for i := range 5 {

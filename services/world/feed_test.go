@@ -228,8 +228,9 @@ func TestSubscriptionGetsOnlyItsPairs(t *testing.T) {
 		maps.Copy(all, f.host(n, nil))
 	}
 	f.wait(feed, f.commit(all))
-	mine, every := feed.Subscribe(uidOf(1)), feed.Subscribe(plan.UID{})
+	mine, third, every := feed.Subscribe(uidOf(1)), feed.Subscribe(uidOf(3)), feed.Subscribe(plan.UID{})
 	defer mine.Close()
+	defer third.Close()
 	defer every.Close()
 
 	f.commit(f.generation(2, 3, 1, plan.Inbound))
@@ -238,6 +239,9 @@ func TestSubscriptionGetsOnlyItsPairs(t *testing.T) {
 	got, err := mine.Next(f.ctx)
 	if err != nil || len(got.Hosts) != 0 || !slices.Equal(got.Pairs, []plan.PairID{plan.PairOf(uidOf(1), uidOf(2))}) || got.Revision != revision {
 		t.Errorf("host 1 got %+v, %v; want its one pair", got, err)
+	}
+	if got, err := third.Next(f.ctx); err != nil || !slices.Equal(got.Pairs, []plan.PairID{plan.PairOf(uidOf(2), uidOf(3))}) {
+		t.Errorf("host 3 got %+v, %v; want its one pair", got, err)
 	}
 	if got, err := every.Next(f.ctx); err != nil || len(got.Pairs) != 2 {
 		t.Errorf("everybody got %+v, %v; want two pairs", got, err)
@@ -275,6 +279,51 @@ func TestWaitRevisionOutside(t *testing.T) {
 		}
 		f.wait(feed, revision.Header.Revision)
 	}
+}
+
+// TestWaitRevisionBeforeRun asks before the feed has begun to follow.
+func TestWaitRevisionBeforeRun(t *testing.T) {
+	f := newFleet(t)
+	feed := f.feed()
+	revision, err := storetest.Client(t).Put(f.ctx, "/elsewhere/"+t.Name(), "v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, sweepEvery/4)
+	defer cancel()
+	waited, ran := make(chan error, 1), make(chan struct{})
+	go func() { waited <- feed.WaitRevision(ctx, revision.Header.Revision) }()
+	for asked := false; !asked; {
+		feed.mu.Lock()
+		asked = feed.wanted > 0
+		feed.mu.Unlock()
+		if ctx.Err() != nil {
+			t.Fatal("nobody asked")
+		}
+	}
+	go func() { defer close(ran); feed.Run(ctx) }()
+	if err := <-waited; err != nil {
+		t.Errorf("error %v, want that the revision is reached", err)
+	}
+	cancel()
+	<-ran
+}
+
+// TestHostMadeAgain: a host that was deleted and made again between two looks is another one.
+func TestHostMadeAgain(t *testing.T) {
+	f := newFleet(t)
+	feed := f.running()
+	f.wait(feed, f.commit(f.host(1, nil)))
+	again := f.host(1, nil)
+	again["spec/host/host-1"].(*operatorv1.Host).Metadata.Uid = uidOf(9).String()
+	f.wait(feed, f.commit(again))
+	feed.Read(func(s State) {
+		_, old := s.World.Host(uidOf(1))
+		h, made := s.World.Host(uidOf(9))
+		if old || !made || h.Live || s.World.HostCount() != 1 {
+			t.Errorf("the old host is there: %t, the new one: %t; %d hosts; want the new one only, not connected", old, made, s.World.HostCount())
+		}
+	})
 }
 
 func TestTallyExpires(t *testing.T) {
