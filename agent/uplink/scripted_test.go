@@ -317,7 +317,7 @@ func TestStaleControllerIsNotObeyed(t *testing.T) {
 	s.update(pairUpdate(1, 1))
 	s.acked(pairOf(1), 1)
 	s.end(nil)
-	s = c.welcomed(9) // an older copy of the store
+	c.welcomed(9) // an older copy of the store
 	s = c.next()
 	if text := l.uplink.Status().LastError; !strings.Contains(text, "older than what this host has seen") {
 		t.Errorf("status says %q", text)

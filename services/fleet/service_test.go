@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -504,5 +505,52 @@ func TestLostKeyIsPlannedAgain(t *testing.T) {
 	f.AwaitPhase(id, 1, "a refusal in the agent's name", func(r *controllerv1.GenerationPhase) bool { return r.GetRefusedBelow() == 2 })
 	if !f.Events.Has("web-1", "KeyLost") {
 		t.Error("no event")
+	}
+}
+
+func TestReportsChangeTheStatusRarely(t *testing.T) {
+	var later atomic.Int64
+	f := fleettest.New(t, func(c *fleet.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	})
+	f.Host(1)
+	a := connect(t, f, "web-1", opening{from: noNAT})
+	key := store.StatusPrefix + "host/web-1"
+	f.AwaitStatus("web-1", "the first report", func(s *operatorv1.HostStatus) bool { return s.GetEspPort() == 4500 })
+	first, _ := f.View.Get(key)
+
+	a.report(report("192.0.2.1")) // a heartbeat
+	moved := report("192.0.2.1")
+	moved.UnderlayAddresses = append(moved.UnderlayAddresses, addr("2001:db8::7"))
+	a.report(moved) // too soon after the first
+	a.take("config")
+	a.position()
+	if kv, _ := f.View.Get(key); kv.ModRevision != first.ModRevision {
+		t.Error("the status was written within the pause")
+	}
+	later.Store(int64(time.Minute))
+	a.report(moved)
+	f.AwaitStatus("web-1", "the new address", func(s *operatorv1.HostStatus) bool { return len(s.GetUnderlayAddresses()) == 2 })
+
+	second, _ := f.View.Get(key)
+	for i := range 3 {
+		later.Add(int64(time.Minute))
+		a.report(moved)
+		f.Put(store.StatusPrefix+"host/mark", &operatorv1.HostStatus{Number: uint32(i)})
+	}
+	later.Add(int64(time.Minute))
+	bad := report("192.0.2.1")
+	bad.EspPort = 0
+	a.report(bad)
+	if err := a.ended(); fault.KindOf(err) != fault.InvalidArgument {
+		t.Errorf("ended with %v", err)
+	}
+	f.AwaitStatus("web-1", "the end of the stream", func(s *operatorv1.HostStatus) bool {
+		now, _ := f.View.Get(key)
+		return now.ModRevision > second.ModRevision
+	})
+	history, err := storetest.Client(t).Get(t.Context(), f.Store.Prefix()+key)
+	if err != nil || len(history.Kvs) != 1 || history.Kvs[0].Version != 4 {
+		t.Errorf("status written %d times, want 4: by the test, at open, once for the change, at close: %v", history.Kvs[0].Version, err)
 	}
 }
