@@ -21,6 +21,7 @@ const lookEvery = time.Second
 type reign struct {
 	*Planner
 	fence     store.Compare
+	always    chan struct{} // closed: what a select takes while pairs wait
 	queue     *queue
 	spis      spiTable
 	lingering lingering
@@ -30,8 +31,10 @@ type reign struct {
 }
 
 func newReign(p *Planner, fence store.Compare) *reign {
+	always := make(chan struct{})
+	close(always)
 	return &reign{
-		Planner: p, fence: fence, queue: newQueue(), spis: make(spiTable),
+		Planner: p, fence: fence, always: always, queue: newQueue(), spis: make(spiTable),
 		lingering: make(lingering), shy: make(map[plan.PairID]struct{}),
 		hold: newHold(), reports: newReports(),
 	}
@@ -99,19 +102,12 @@ func pump(ctx context.Context, sub *world.Subscription, to chan<- world.Touched)
 	}
 }
 
-// always is ready at once.
-var always = func() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
 // ready is a channel that can be received from while pairs wait.
 func (r *reign) ready() <-chan struct{} {
 	if r.queue.len() == 0 {
 		return nil
 	}
-	return always
+	return r.always
 }
 
 // begin looks at everything once: all that is wanted and all that there is. The feed must have what the
