@@ -5,15 +5,19 @@
 // A World holds what is wanted. Step holds the rules for one pair of hosts: it takes the pair's
 // Situation and says what to write. A generation of a pair goes through these phases:
 //
-//	         both acked in          both acked out       a newer one is up
-//	create ──▶ Inbound ──────▶ Outbound ──────▶ Established ──────▶ Draining
-//	             │                │                  │                  │ 10 s
-//	             │ refused,       │ refused, outdated: through Draining │
-//	             │ outdated       ▼                  ▼                  ▼
-//	             └──────────▶ Deleting ◀── not wanted, dead, expired ── ┘
-//	                              │ both ends acked, or are dead, or 1 h past the hard limit
-//	                              ▼
-//	                           (forgotten)
+//	        both acked in      both acked out        a newer one is up
+//	create ─▶ Inbound ─────▶ Outbound ─────▶ Established ─────▶ Draining
+//	            │               │ a newer one is up,               │ 10 s, and no
+//	            │ refused,      │ or refused and two               │ end sends
+//	            │ outdated      └─ more were tried ──────────────▶ │ over it
+//	            ▼                                                  ▼
+//	         Deleting ◀── from anywhere: not wanted, expired, dead and replaced
+//	            │ both ends acked, or are dead, or 1 h past the hard limit
+//	            ▼
+//	        (forgotten)
+//
+// Outbound may carry traffic before its acks are seen, and so may a generation of an older incarnation:
+// both are left alone until there is something better.
 //
 // # Contract of the caller
 //
