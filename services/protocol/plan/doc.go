@@ -24,8 +24,7 @@
 // The caller feeds the world from the store's specs and calls Step for a pair whenever a change of the
 // world touches it, one of its generations changes, or the deadline comes that Step returned; also when
 // one of its hosts changes or leaves while the pair is not wanted but still has generations, of which the
-// world knows nothing. It writes
-// all changes of one Step in one transaction, which must compare
+// world knows nothing. It writes all changes of one Step in one transaction, which must compare
 //
 //   - its own leadership,
 //   - the records of both hosts' epochs, as they were when the world learnt them,
@@ -40,8 +39,8 @@
 // Who delivers keys to agents promises: the inbound half of a generation goes out in the phases Inbound
 // to Draining, the outbound half in Outbound and Established only; each only to the epoch that the record
 // names, and never from an older incarnation; in Draining the outbound half, in Deleting both are
-// withdrawn by tombstone, outbound first, and acked (OutDeletedA and B; DeletedA and B for both halves). An ack counts for the epoch that sent it. A refusal sets
-// RefusedBelow and nothing else.
+// withdrawn by tombstone, outbound first, and acked (OutDeletedA and B; DeletedA and B for both halves).
+// An ack counts for the epoch that sent it. A refusal sets RefusedBelow and nothing else.
 //
 // # Rules
 //
