@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -94,7 +95,7 @@ func printStatus(w io.Writer, s local.Status) error {
 	up := s.Uplink
 	fmt.Fprintf(w, "Host:\t%s\n", orDash(up.Host))
 	fmt.Fprintf(w, "Version:\t%s\n", s.Version)
-	fmt.Fprintf(w, "Addresses:\t%s\n", orDash(fmt.Sprint(s.Addresses)))
+	fmt.Fprintf(w, "Addresses:\t%s\n", orDash(strings.Join(s.Addresses, ", ")))
 	if up.Connected {
 		fmt.Fprintf(w, "Controller:\t%s, connected since %s\n", up.Controller, up.Since.Format(time.DateTime))
 	} else {
@@ -151,7 +152,7 @@ func encryption(a local.Association) string {
 func seconds(n int64) string { return (time.Duration(n) * time.Second).String() }
 
 func orDash(s string) string {
-	if s == "" || s == "[]" {
+	if s == "" {
 		return "-"
 	}
 	return s

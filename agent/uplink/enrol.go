@@ -17,6 +17,7 @@ const (
 	reasonDuplicate = "DUPLICATE_IDENTITY"
 	reasonRemoved   = "HOST_REMOVED"
 	reasonRevoked   = "KEY_REVOKED"
+	reasonExpired   = "CERTIFICATE_EXPIRED"
 )
 
 // ErrNoToken: the host has no identity, and no join token to get one.
@@ -117,7 +118,7 @@ func (u *Uplink) renewals(ctx context.Context) {
 			return
 		}
 		address := u.config.Controllers[attempt%len(u.config.Controllers)]
-		if err := u.renewIfDue(ctx, address); err != nil {
+		if err := u.renewIfDue(ctx, address, false); err != nil {
 			attempt++
 			u.log.Warn("the certificate could not be renewed; trying again", "controller", address,
 				"valid_until", u.identity().NotAfter(), "err", err)
@@ -137,12 +138,12 @@ func (u *Uplink) untilRenewal(failures int) time.Duration {
 	return max(id.RenewAt().Sub(u.config.Now())+spread, leastRenewal)
 }
 
-// renewIfDue leaves a certificate alone that somebody else has just renewed.
-func (u *Uplink) renewIfDue(ctx context.Context, address string) error {
+// renewIfDue leaves a certificate alone that somebody else has just renewed, unless it is forced.
+func (u *Uplink) renewIfDue(ctx context.Context, address string, force bool) error {
 	u.renewal.Lock()
 	defer u.renewal.Unlock()
 	id := u.identity()
-	if u.config.Now().Before(id.RenewAt()) {
+	if !force && u.config.Now().Before(id.RenewAt()) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)

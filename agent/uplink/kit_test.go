@@ -291,6 +291,19 @@ func (l *life) end() {
 	_ = l.state.Close()
 }
 
+// await waits until the uplink stands as wished.
+func (l *life) await(what string, ok func(uplink.Status) bool) {
+	l.t.Helper()
+	deadline := time.After(patience)
+	for !ok(l.uplink.Status()) {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			l.t.Fatalf("waited in vain for %s: %+v", what, l.uplink.Status())
+		}
+	}
+}
+
 // result waits until the agent ends by itself.
 func (l *life) result() error {
 	l.t.Helper()

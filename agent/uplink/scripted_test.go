@@ -14,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -366,9 +369,7 @@ func TestControllerAwayChangesNothing(t *testing.T) {
 	s.end(errors.New("crash"))
 	s = c.next()
 	d.awaitHeld(t, "in 1")
-	if st := l.uplink.Status(); st.Connected || st.LastError == "" {
-		t.Errorf("status %+v", st)
-	}
+	l.await("a reason", func(s uplink.Status) bool { return !s.Connected && s.LastError != "" })
 	s.welcome(1, c.bundle)
 }
 
@@ -492,13 +493,7 @@ func TestRenewal(t *testing.T) {
 	c.ca.life = 2 * time.Second // half of it is over in a second
 	l := live(t, dir, c.dialer(), newDevice())
 	c.welcomed(1)
-	deadline := time.Now().Add(patience)
-	for !l.uplink.Status().CertificateNotAfter.After(time.Now().Add(time.Minute)) {
-		if time.Now().After(deadline) {
-			t.Fatal("the certificate was not renewed")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	l.await("a longer certificate", func(s uplink.Status) bool { return s.CertificateNotAfter.After(time.Now().Add(time.Minute)) })
 }
 
 func TestExpiredCertificateIsRenewedFirst(t *testing.T) {
@@ -516,5 +511,22 @@ func TestExpiredCertificateIsRenewedFirst(t *testing.T) {
 	defer c.mu.Unlock()
 	if c.renews == 0 {
 		t.Error("the stream was opened with an expired certificate")
+	}
+}
+
+func TestRefusedAsExpiredRenews(t *testing.T) {
+	c := newController(t)
+	live(t, t.TempDir(), c.dialer(), newDevice())
+	s := c.next()
+	st, err := status.New(codes.Unauthenticated, "expired").WithDetails(&errdetails.ErrorInfo{Domain: fault.Domain, Reason: "CERTIFICATE_EXPIRED"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.end(st.Err())
+	c.welcomed(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.renews == 0 {
+		t.Error("the certificate that the controller takes for expired was not renewed")
 	}
 }

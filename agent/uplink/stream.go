@@ -234,10 +234,14 @@ func (s *stream) reports(ctx context.Context) {
 	}
 	heartbeat := time.NewTicker(interval)
 	defer heartbeat.Stop()
+	changed := s.u.config.AddressesChanged
 	for {
 		select {
 		case <-heartbeat.C:
-		case <-s.u.config.AddressesChanged:
+		case _, open := <-changed:
+			if !open {
+				changed = nil // nobody watches any more; the heartbeat still tells
+			}
 		case <-ctx.Done():
 			return
 		}

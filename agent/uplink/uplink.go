@@ -187,6 +187,10 @@ func (u *Uplink) streamLoop(ctx context.Context) error {
 		case reasonDuplicate:
 			wait = mostRetry // two agents that chase each other help nobody
 			advice = "another agent runs with this host's key: find it and stop it"
+		case reasonExpired: // by the controller's clock
+			if err := u.renewIfDue(ctx, address, true); err != nil {
+				advice = "the certificate could not be renewed: " + err.Error()
+			}
 		case reasonRemoved, reasonRevoked:
 			// Absence is not deletion: the store may have been restored from before this host's time.
 			wait = mostRetry
@@ -204,7 +208,7 @@ func (u *Uplink) streamLoop(ctx context.Context) error {
 // connect is one attempt: a connection and the stream on it.
 func (u *Uplink) connect(ctx context.Context, address string) (welcomed bool, err error) {
 	if !u.config.Now().Before(u.identity().NotAfter()) {
-		if err := u.renewIfDue(ctx, address); err != nil {
+		if err := u.renewIfDue(ctx, address, false); err != nil {
 			return false, err
 		}
 	}

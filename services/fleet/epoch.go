@@ -20,12 +20,16 @@ const (
 	// alternationPause is how long an epoch that comes back waits: two agents with one key would
 	// otherwise throw each other out without end, and every time the whole host is keyed anew.
 	alternationPause = 30 * time.Second
+	// crowdedPause is how long a further epoch waits once there were too many: an agent that crashes in
+	// a circle, or a hostile one, must not make the fleet do nothing but key it.
+	crowdedPause = 5 * time.Second
 )
 
 // Reasons for agents (google.rpc.ErrorInfo).
 const (
 	ReasonSuperseded = "STREAM_SUPERSEDED"
 	ReasonDuplicate  = "DUPLICATE_IDENTITY"
+	ReasonTooSoon    = "EPOCH_TOO_SOON"
 	ReasonRemoved    = "HOST_REMOVED"
 	ReasonBehind     = "STORE_BEHIND"
 )
@@ -60,6 +64,10 @@ func admit(old *controllerv1.Epoch, host plan.UID, epoch plan.Epoch, stream uint
 		return admission{}, fault.Newf(fault.FailedPrecondition,
 			"another agent with this host's key has connected %v ago; this one may come back in %v: stop one of them",
 			since.Round(time.Second), (alternationPause - since).Round(time.Second)).WithReason(ReasonDuplicate)
+	}
+	if since := sinceBegin(old, now); crowded(old, now) && since < crowdedPause {
+		return admission{}, fault.Newf(fault.Exhausted, "the agent has begun %d epochs in a short time; the next one may begin in %v",
+			epochsKept, (crowdedPause - since).Round(time.Second)).WithReason(ReasonTooSoon)
 	}
 	next.BeginTimes = append(slices.Clone(next.BeginTimes), timestamppb.New(now))
 	next.BeginTimes = next.BeginTimes[max(0, len(next.BeginTimes)-epochsKept):]

@@ -39,6 +39,11 @@ func TestAdmit(t *testing.T) {
 			{0, host, 1, 1, "", true, false, 1}, {time.Minute, host, 2, 1, "", true, false, 2},
 			{8*time.Minute + 59*time.Second, host, 3, 1, "", true, true, 3}, {time.Second, host, 3, 2, "", false, false, 3},
 		},
+		"a fourth epoch waits": {
+			{0, host, 1, 1, "", true, false, 1}, {0, host, 2, 1, "", true, false, 2}, {0, host, 3, 1, "", true, true, 3},
+			{4 * time.Second, host, 4, 1, ReasonTooSoon, false, false, 3}, {0, host, 3, 2, "", false, true, 3},
+			{time.Second, host, 4, 1, "", true, true, 3},
+		},
 		"three epochs in more": {
 			{0, host, 1, 1, "", true, false, 1}, {time.Minute, host, 2, 1, "", true, false, 2}, {9 * time.Minute, host, 3, 1, "", true, false, 3},
 			{9 * time.Minute, host, 4, 1, "", true, false, 3}, {time.Second, host, 5, 1, "", true, true, 3},
@@ -188,4 +193,20 @@ func reasonOf(err error) string {
 		return ""
 	}
 	return fault.ReasonOf(err)
+}
+
+func TestPace(t *testing.T) {
+	var p pace
+	now := time.Unix(1000, 0)
+	for i := range 21 {
+		if got, want := p.reserve("web-1", now), time.Duration(i)*streamInterval; got != want {
+			t.Fatalf("turn %d in %v, want %v", i, got, want)
+		}
+	}
+	if p.reserve("web-1", now) <= streamQueue || p.reserve("web-1", now) != p.reserve("web-1", now) {
+		t.Error("the queue grows without bound")
+	}
+	if p.reserve("web-2", now) != 0 || p.reserve("web-1", now.Add(time.Hour)) != 0 {
+		t.Error("a host waits for another, or for ever")
+	}
 }

@@ -112,6 +112,9 @@ func checkReport(r *fleetv1.HostReport) error {
 func (s *Service) admitStream(ctx context.Context, c caller.Caller, hello *fleetv1.Hello) (*stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
+	if err := s.pace.wait(ctx, c.Name, s.now()); err != nil {
+		return nil, err
+	}
 	if err := s.reach(ctx, c.Name, hello.GetSeen()); err != nil {
 		return nil, err
 	}

@@ -69,6 +69,7 @@ type Service struct {
 	prover prover
 	halted atomic.Pointer[Halt]
 	meter  meter
+	pace   pace
 
 	mu         sync.Mutex
 	streams    map[string]*stream // the newest of each host here

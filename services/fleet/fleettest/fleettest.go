@@ -200,7 +200,7 @@ func intercept(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler 
 	code := map[fault.Kind]codes.Code{
 		fault.InvalidArgument: codes.InvalidArgument, fault.PermissionDenied: codes.PermissionDenied,
 		fault.Unauthenticated: codes.Unauthenticated, fault.FailedPrecondition: codes.FailedPrecondition,
-		fault.Unavailable: codes.Unavailable,
+		fault.Unavailable: codes.Unavailable, fault.Exhausted: codes.ResourceExhausted,
 	}[e.Kind()]
 	s, _ := status.New(code, e.Public()).WithDetails(&errdetails.ErrorInfo{Domain: fault.Domain, Reason: e.Reason()})
 	return s.Err()
