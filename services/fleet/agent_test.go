@@ -144,6 +144,14 @@ func (a *agent) position() *typesv1.Position {
 	return m.GetPosition()
 }
 
+// quiet fails the test if anything comes before the agent is in step with a key's last change.
+func (a *agent) quiet(key string) {
+	a.t.Helper()
+	kv, _ := a.f.View.Get(key)
+	for a.position().GetRevision() < kv.ModRevision {
+	}
+}
+
 // ended waits for the stream's end, whatever comes before it, and returns the reason.
 func (a *agent) ended() error {
 	a.t.Helper()

@@ -193,6 +193,9 @@ func (l *ledger) decideGeneration(g plan.Generation, ref generationRef, fresh bo
 		}
 	case plan.Draining:
 		withdraw(outb)
+		if !outThere {
+			done |= ref.ack(plan.OutDeletedA, plan.OutDeletedB)
+		}
 	case plan.Deleting:
 		withdraw(outb)
 		withdraw(in)

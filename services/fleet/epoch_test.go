@@ -14,6 +14,7 @@ import (
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/fault"
 	"sallyport.dev/sallyport/services/protocol/plan"
+	"sallyport.dev/sallyport/services/store"
 )
 
 func TestAdmit(t *testing.T) {
@@ -208,5 +209,33 @@ func TestPace(t *testing.T) {
 	}
 	if p.reserve("web-2", now) != 0 || p.reserve("web-1", now.Add(time.Hour)) != 0 {
 		t.Error("a host waits for another, or for ever")
+	}
+}
+
+func TestAcksNameGenerationAndEpoch(t *testing.T) {
+	id, epochA, epochB := plan.SAID{1}, plan.Epoch{2}, plan.Epoch{3}
+	record := &controllerv1.GenerationPhase{Id: id[:], EpochA: epochA[:], EpochB: epochB[:]}
+	value, err := store.Encode(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		ref  generationRef
+		want bool
+	}{
+		"A":             {generationRef{id: id, ofA: true, epoch: epochA}, true},
+		"B":             {generationRef{id: id, epoch: epochB}, true},
+		"another pair":  {generationRef{id: plan.SAID{9}, epoch: epochB}, false},
+		"another epoch": {generationRef{id: id, ofA: true, epoch: epochB}, false},
+		"a dead epoch":  {generationRef{id: id, epoch: plan.Epoch{4}}, false},
+	} {
+		e := c.ref.change(phaseEdit{acks: plan.InA}, store.Compare{}, time.Now)
+		out, err := e.apply(store.KV{Value: value}, true)
+		if err != nil || (out != nil) != c.want {
+			t.Errorf("%s: changed %v, %v", name, out != nil, err)
+		}
+		if out, err := e.apply(store.KV{}, false); out != nil || err != nil {
+			t.Errorf("%s: a forgotten generation came back: %v, %v", name, out, err)
+		}
 	}
 }

@@ -71,6 +71,7 @@ func TestGenerationFromInboundToForgotten(t *testing.T) {
 		t.Errorf("remaining lifetimes are %v and %v", soft, hard)
 	}
 	f.AwaitPhase(id, 1, "the inbound ack of A", hasAcks(plan.InA))
+	a.quiet(store.SAPhaseKey(store.PairID(id), 1)) // no outbound half before both ends have the inbound one
 
 	f.SetPhase(id, 1, plan.Outbound)
 	out := a.take(saName(id, 1, "out")).GetSecurityAssociation()
@@ -80,13 +81,21 @@ func TestGenerationFromInboundToForgotten(t *testing.T) {
 	f.AwaitPhase(id, 1, "both acks of A", hasAcks(plan.InA|plan.OutA))
 
 	f.SetPhase(id, 1, plan.Draining)
-	a.drop(saName(id, 1, "out"))
+	name := a.remove(saName(id, 1, "out"))
+	f.AwaitPhase(id, 1, "no ack of what is still there", hasAcks(plan.InA|plan.OutA))
+	a.ack(name.GetName(), name.GetVersion())
+	f.AwaitPhase(id, 1, "the ack of the withdrawn outbound half", hasAcks(plan.InA|plan.OutA|plan.OutDeletedA))
 	f.SetPhase(id, 1, plan.Deleting)
 	a.drop(saName(id, 1, "in"))
-	f.AwaitPhase(id, 1, "the ack of the tombstone", hasAcks(plan.InA|plan.OutA|plan.DeletedA))
+	f.AwaitPhase(id, 1, "the ack of the tombstone", hasAcks(plan.InA|plan.OutA|plan.OutDeletedA|plan.DeletedA))
 
-	f.Forget(id, 1)
 	f.RemovePolicy("mesh")
+	f.Put(store.SpecPrefix+"policy/other", &operatorv1.Policy{
+		Metadata: &operatorv1.Metadata{Name: "other"}, Spec: &operatorv1.PolicySpec{Hosts: "no=where", Proposal: "aes256gcm16"},
+	})
+	f.Advance(id, 1, func(r *controllerv1.GenerationPhase) { r.PhaseTime++ })
+	a.quiet(store.SAPhaseKey(store.PairID(id), 1)) // the pair stays while it has a generation
+	f.Forget(id, 1)
 	a.drop(pairName(id))
 	if m := f.Service.Metrics(); m.Keys != 2 || m.Removes != 3 {
 		t.Errorf("metrics = %+v", m)
@@ -105,6 +114,18 @@ func TestDeletionOrder(t *testing.T) {
 	f.AwaitPhase(id, 1, "no early ack", func(r *controllerv1.GenerationPhase) bool { return r.GetAcks()&uint32(plan.DeletedA) == 0 })
 	a.drop(saName(id, 1, "in"))
 	f.AwaitPhase(id, 1, "the ack of the tombstone", hasAcks(plan.InA|plan.OutA|plan.DeletedA))
+}
+
+func TestDrainingOfWhatWasNeverSent(t *testing.T) {
+	f, a, id := start(t)
+	a.take("config")
+	a.take(pairName(id))
+	f.Generation("web-1", "web-2", 1, plan.Inbound)
+	a.take(saName(id, 1, "in"))
+	f.AwaitPhase(id, 1, "the inbound ack", hasAcks(plan.InA))
+	f.SetPhase(id, 1, plan.Draining) // refused by the other end before this one was told to send
+	f.AwaitPhase(id, 1, "no outbound half is there", hasAcks(plan.InA|plan.OutDeletedA))
+	a.position()
 }
 
 func TestReconnectGetsOnlyTheDifference(t *testing.T) {
