@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/protocol/plan"
@@ -199,6 +200,18 @@ func TestWatchBookmarks(t *testing.T) {
 	// A watch from the bookmark misses nothing and repeats nothing.
 	again := f.watch(&operatorv1.WatchRequest{Kinds: []operatorv1.Kind{kindPolicy}, StartRevision: revision})
 	again.expect("added Policy/p", "bookmark")
+}
+
+// TestBookmarksLoseNothing lets bookmarks and changes come at the same time.
+func TestBookmarksLoseNothing(t *testing.T) {
+	f := newFleet(t)
+	f.service.limits.bookmark = 20 * time.Microsecond
+	w := f.watch(&operatorv1.WatchRequest{Kinds: []operatorv1.Kind{kindPolicy}})
+	w.expect("bookmark")
+	for i := range 200 {
+		f.put(map[string]proto.Message{fmt.Sprintf("spec/policy/p-%d", i): policyResource(fmt.Sprintf("p-%d", i), "*").GetPolicy()})
+		w.expect(fmt.Sprintf("added Policy/p-%d", i))
+	}
 }
 
 // TestSlowWatcherIsEnded: one that does not read is ended and holds up nobody.
