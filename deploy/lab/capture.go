@@ -20,23 +20,34 @@ type Capture struct {
 	// File is the pcap file.
 	File string
 	cmd  *exec.Cmd
+	said string // the end of what tcpdump says
 	done chan error
 }
 
-// Capture records all that crosses the underlay's switch into a file of the lab's directory. It
+// headers is enough of a packet to tell what it is, bytes.
+const headers = 160
+
+// Capture records all that crosses the underlay's switch, whole, into a file of the lab's directory. It
 // returns when the recording has begun.
 func (l *Lab) Capture(ctx context.Context, name string) (*Capture, error) {
-	return l.CaptureAt(ctx, nodeNet, "br0", name)
+	return l.capture(ctx, name, 0)
 }
 
-// CaptureAt records all that crosses one device of one node.
-func (l *Lab) CaptureAt(ctx context.Context, node, device, name string) (*Capture, error) {
+// CaptureHeaders records the beginning of all that crosses the underlay's switch.
+func (l *Lab) CaptureHeaders(ctx context.Context, name string) (*Capture, error) {
+	return l.capture(ctx, name, headers)
+}
+
+// capture records at most snaplen bytes of each packet; 0 is all of it.
+func (l *Lab) capture(ctx context.Context, name string, snaplen int) (*Capture, error) {
 	if err := checkTools(map[string]string{"tcpdump": "tcpdump"}); err != nil {
 		return nil, err
 	}
 	c := &Capture{File: l.Path(name + ".pcap"), done: make(chan error, 1)}
-	// -U: every packet reaches the file at once; -Z root: the directory is ours only.
-	c.cmd = l.Command(context.WithoutCancel(ctx), node, "tcpdump", "-i", device, "-U", "-Z", "root", "-n", "-B", "65536", "-w", c.File)
+	// Immediate mode and -U: nothing waits in a buffer when the recording ends. -Z root: the directory
+	// is ours only.
+	c.cmd = l.Command(context.WithoutCancel(ctx), nodeNet, "tcpdump", "-i", "br0", "--immediate-mode", "-U", "-Z", "root", "-n",
+		"-B", "65536", "-s", strconv.Itoa(snaplen), "-w", c.File)
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
@@ -45,9 +56,10 @@ func (l *Lab) CaptureAt(ctx context.Context, node, device, name string) (*Captur
 		return nil, fmt.Errorf("lab: tcpdump: %w", err)
 	}
 	lines := bufio.NewReader(stderr)
-	said, err := untilListening(lines)
+	said, err := untilSaid(lines, "listening on")
 	go func() {
-		_, _ = io.Copy(io.Discard, lines)
+		rest, _ := io.ReadAll(lines)
+		c.said = string(rest)
 		c.done <- c.cmd.Wait()
 	}()
 	if err != nil {
@@ -58,26 +70,31 @@ func (l *Lab) CaptureAt(ctx context.Context, node, device, name string) (*Captur
 	return c, nil
 }
 
-func untilListening(lines *bufio.Reader) (said string, err error) {
+// untilSaid reads lines until one has the words.
+func untilSaid(lines *bufio.Reader, words string) (said string, err error) {
 	for {
 		line, err := lines.ReadString('\n')
 		said += line
 		if err != nil {
 			return said, err
 		}
-		if strings.Contains(line, "listening on") {
+		if strings.Contains(line, words) {
 			return said, nil
 		}
 	}
 }
 
-// Stop ends the capture and completes its file.
+// Stop ends the capture and completes its file. It fails when packets were missed: such a capture
+// proves nothing.
 func (c *Capture) Stop() error {
 	if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		return fmt.Errorf("lab: tcpdump: %w", err)
 	}
 	if err := <-c.done; err != nil {
 		return fmt.Errorf("lab: tcpdump: %w", err)
+	}
+	if !strings.Contains(c.said, "\n0 packets dropped by kernel") {
+		return fmt.Errorf("lab: the capture %s is not whole: %s", c.File, strings.TrimSpace(c.said))
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ func (d *demo) start(ctx context.Context) error {
 	if err := d.lab.StartController(ctx); !d.check("controller answers", d.elapsed(), err) {
 		return err
 	}
-	capture, err := d.lab.Capture(ctx, "underlay")
+	capture, err := d.lab.CaptureHeaders(ctx, "underlay")
 	if err != nil {
 		return err
 	}

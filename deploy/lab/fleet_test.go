@@ -27,6 +27,7 @@ func TestDemo(t *testing.T) {
 
 // TestFiftyRekeys moves traffic while the fleet's keys change fifty times. Nothing is lost.
 func TestFiftyRekeys(t *testing.T) {
+	const rekeys, load = 50, 50 * time.Second
 	e := newE2E(t, Config{Hosts: 2})
 	e.mesh()
 	addrs, err := e.Overlay(e.ctx, 2)
@@ -39,12 +40,15 @@ func TestFiftyRekeys(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		transfer, err := e.Transfer(e.ctx, HostName(1), HostName(2), addrs[0], 300<<20)
-		t.Logf("iperf3: %d MB, %.0f Mbit/s, %d retransmits", transfer.Bytes>>20, transfer.Megabits(), transfer.Retransmits)
+		transfer, err := e.TransferFor(e.ctx, HostName(1), HostName(2), addrs[0], load, 100)
+		if err == nil {
+			t.Logf("iperf3: %d MB, %.0f Mbit/s, %d retransmits", transfer.Bytes>>20, transfer.Megabits(), transfer.Retransmits)
+		}
 		done <- err
 	}()
+	// A rekey takes a second: rekey_before counts in seconds, as the records do.
 	seen := map[uint32]bool{}
-	for range 50 {
+	for range rekeys {
 		before := e.spis()
 		_, err := e.CLI(e.ctx, "rekey", "--all", "--wait")
 		e.must(err)
@@ -174,13 +178,17 @@ func TestHostRemoved(t *testing.T) {
 	if log := e.LogTail(HostName(3)); !strings.Contains(log, "removed") {
 		t.Errorf("the agent does not say why it ended:\n%s", log)
 	}
+	// Started again, it is told why it is not let in, and gets nothing.
 	e.must(e.StartAgent(3, ""))
 	e.eventually(30*time.Second, "the removed host is refused", func() error {
-		if e.Process(HostName(3)).Alive() {
-			return errors.New("it runs")
+		if log := e.LogTail(HostName(3)); !strings.Contains(log, "sallyport-agent cleanup") {
+			return fmt.Errorf("its agent says:\n%s", log)
 		}
 		return nil
 	})
+	if sas, err := e.SAs(e.ctx); err != nil || len(sas) != 2 {
+		t.Errorf("%d associations, want 2: %v", len(sas), err)
+	}
 }
 
 // TestPartition: cut off from the controller, a host goes on with what it has; healed, it catches up.
@@ -333,13 +341,17 @@ func TestClearIsDropped(t *testing.T) {
 			e.must(err)
 			after, err := e.GuardDrops(e.ctx, 1)
 			e.must(err)
-			if p.Received > 0 || after < before+p.Sent {
-				t.Errorf("%s: %v to %v: %d answered, guard counted %d", when, p, addr, p.Received, after-before)
+			if p.Received > 0 {
+				t.Errorf("%s: %v to %v", when, p, addr)
+			}
+			if e.Process(HostName(1)).Alive() && after < before+p.Sent {
+				t.Errorf("%s: %v to %v, and the guard counted %d", when, p, addr, after-before)
 			}
 		}
 	}
 	inject("agent runs")
 	e.must(e.KillAgent(e.ctx, 1))
+	// Without its TUN the host does not have the address, and has nothing to give the packets to.
 	inject("agent killed")
 	_, err = e.Agent(e.ctx, 1, "cleanup", "--state-dir", e.Path(HostName(1), "state"))
 	e.must(err)

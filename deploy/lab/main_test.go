@@ -91,7 +91,7 @@ func newE2E(t *testing.T, cfg Config) *e2e {
 	e := &e2e{Lab: l, t: t, ctx: ctx}
 	t.Cleanup(e.finish)
 	e.must(l.StartController(ctx))
-	e.capture, err = l.Capture(ctx, "underlay")
+	e.capture, err = l.CaptureHeaders(ctx, "underlay")
 	e.must(err)
 	return e
 }
@@ -109,6 +109,11 @@ func (e *e2e) finish() {
 		}
 	}
 	if e.t.Failed() {
+		for i := 1; i <= e.Config().Hosts; i++ {
+			if counters, err := e.Agent(ctx, i, "counters"); err == nil {
+				e.t.Logf("--- counters of %s\n%s", HostName(i), counters)
+			}
+		}
 		for _, node := range e.Config().nodes() {
 			if _, err := os.Stat(e.Log(node)); err == nil {
 				e.t.Logf("--- log of %s\n%s", node, e.LogTail(node))

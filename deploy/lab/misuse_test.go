@@ -52,12 +52,12 @@ func TestTokenMisuse(t *testing.T) {
 	e.refused(2, swapLetter(good), "token")
 	// A token of another fleet: its root is not this controller's.
 	other := newFleetOf(e)
-	e.refused(2, other, "root")
+	e.refused(2, other, "does not belong to the join token's fleet")
 	// A token that has ended.
 	short := e.token("--host", HostName(2), "--ttl", "1s")
 	e.eventually(10*time.Second, "the token ends", func() error {
 		out, err := e.CLI(e.ctx, "get", "join-tokens")
-		if err == nil && !strings.Contains(out, "expired") {
+		if err == nil && !strings.Contains(out, "ended") {
 			err = errors.New(out)
 		}
 		return err

@@ -107,12 +107,15 @@ func (b *builder) attach(node string, station int) {
 }
 
 // masquerade puts a NAT into node, for what leaves by eth0. UDP gets ports of a range, so that port
-// 4500 inside is never port 4500 outside.
+// 4500 inside is never port 4500 outside. What has no mapping is dropped without a word, as home
+// routers do.
 func (b *builder) masquerade(node string) {
 	b.run("ip", "netns", "exec", b.cfg.namespace(node), "nft",
 		"add table inet nat; "+
 			"add chain inet nat post { type nat hook postrouting priority srcnat; }; "+
-			masqueradeRules("20000-29999"))
+			masqueradeRules("20000-29999")+"; "+
+			"add chain inet nat in { type filter hook input priority filter; }; "+
+			`add rule inet nat in iifname "eth0" meta l4proto { tcp, udp } drop`)
 }
 
 func masqueradeRules(udpPorts string) string {

@@ -3,11 +3,13 @@
 package lab
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os/exec"
 	"regexp"
@@ -89,11 +91,25 @@ func (t Transfer) Megabits() float64 { return float64(t.Bytes) * 8 / 1e6 / t.Sec
 
 // Transfer moves bytes over one TCP stream from a node to an address of another.
 func (l *Lab) Transfer(ctx context.Context, from, to string, addr netip.Addr, bytes int64) (Transfer, error) {
+	return l.iperf(ctx, from, to, addr, "-n", strconv.FormatInt(bytes, 10))
+}
+
+// TransferFor moves data over one TCP stream for a time, at no more than the given rate.
+func (l *Lab) TransferFor(ctx context.Context, from, to string, addr netip.Addr, d time.Duration, megabits int) (Transfer, error) {
+	return l.iperf(ctx, from, to, addr, "-t", strconv.Itoa(int(d.Seconds())), "-b", strconv.Itoa(megabits)+"M")
+}
+
+// iperf runs an iperf3 server on one node and a client on the other.
+func (l *Lab) iperf(ctx context.Context, from, to string, addr netip.Addr, args ...string) (Transfer, error) {
 	if err := checkTools(map[string]string{"iperf3": "iperf3"}); err != nil {
 		return Transfer{}, err
 	}
 	const port = "5201"
-	server := l.Command(ctx, to, "iperf3", "-s", "-1", "-B", addr.String(), "-p", port)
+	server := l.Command(ctx, to, "iperf3", "-s", "-1", "-B", addr.String(), "-p", port, "--forceflush")
+	stdout, err := server.StdoutPipe()
+	if err != nil {
+		return Transfer{}, fmt.Errorf("lab: iperf3: %w", err)
+	}
 	if err := server.Start(); err != nil {
 		return Transfer{}, fmt.Errorf("lab: iperf3: %w", err)
 	}
@@ -101,11 +117,13 @@ func (l *Lab) Transfer(ctx context.Context, from, to string, addr netip.Addr, by
 		_ = server.Process.Kill()
 		_ = server.Wait()
 	}()
-	var out []byte
-	err := retry(ctx, 10*time.Second, func() (err error) {
-		out, err = l.Command(ctx, from, "iperf3", "-c", addr.String(), "-p", port, "-n", strconv.FormatInt(bytes, 10), "-J").Output()
-		return err
-	})
+	lines := bufio.NewReader(stdout)
+	if said, err := untilSaid(lines, "Server listening"); err != nil {
+		return Transfer{}, fmt.Errorf("lab: iperf3 server: %w: %s", err, said)
+	}
+	go func() { _, _ = io.Copy(io.Discard, lines) }()
+	client := append([]string{"iperf3", "-c", addr.String(), "-p", port, "-J"}, args...)
+	out, err := l.Command(ctx, from, client...).Output()
 	if err != nil {
 		return Transfer{}, fmt.Errorf("lab: iperf3: %w: %s", err, out)
 	}
@@ -126,6 +144,9 @@ func parseTransfer(out []byte) (Transfer, error) {
 	}
 	if err := json.Unmarshal(out, &report); err != nil {
 		return Transfer{}, fmt.Errorf("lab: iperf3: %w", err)
+	}
+	if report.End.Received.Bytes == 0 || report.End.Received.Seconds == 0 {
+		return Transfer{}, fmt.Errorf("lab: iperf3 moved nothing: %s", out)
 	}
 	return Transfer{
 		Bytes:       report.End.Received.Bytes,
