@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -57,7 +58,7 @@ func OpenState(dir string) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("uplink: state directory: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(lock); err != nil {
 		lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s", ErrStateInUse, dir)
@@ -65,6 +66,22 @@ func OpenState(dir string) (*State, error) {
 		return nil, fmt.Errorf("uplink: lock %s: %w", lock.Name(), err)
 	}
 	return &State{dir: dir, lock: lock}, nil
+}
+
+const (
+	// lockPatience is how long a process that was killed may take to be gone.
+	lockPatience = 2 * time.Second
+	lockAgain    = 20 * time.Millisecond
+)
+
+// flock locks f. The kernel has no lock with a time limit, so it is asked again and again.
+func flock(f *os.File) error {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockAgain) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // Close unlocks the directory.

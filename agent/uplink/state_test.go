@@ -122,6 +122,14 @@ func TestStateIsLocked(t *testing.T) {
 	}
 }
 
+func TestStateOfAProcessThatIsDyingIsAwaited(t *testing.T) {
+	dir := t.TempDir()
+	old := openState(t, dir)
+	timer := time.AfterFunc(5*lockAgain, func() { old.Close() })
+	defer timer.Stop()
+	openState(t, dir)
+}
+
 func TestDamagedState(t *testing.T) {
 	dir := t.TempDir()
 	s := openState(t, dir)
