@@ -187,8 +187,8 @@ func (d *draft) revoke(kind store.AuditKind, name, reason string) {
 	d.audit = append(d.audit, store.AuditEntry{Kind: kind, Name: name, Actor: actor(d.ctx), Reason: reason})
 }
 
-// intend leaves the witness of a named deletion, see world.IntentHost.
-func (d *draft) intend(scope, name, value string) error {
+// intend leaves the witness of what an operator means, see world.IntentHost.
+func (d *draft) intend(scope, name, value string, life time.Duration) error {
 	if d.dryRun {
 		return nil
 	}
@@ -196,7 +196,7 @@ func (d *draft) intend(scope, name, value string) error {
 	if err != nil {
 		return err
 	}
-	lease, err := d.service.store.SharedLease(d.ctx, intentLife)
+	lease, err := d.service.store.SharedLease(d.ctx, life)
 	if err == nil {
 		d.txn.Puts = append(d.txn.Puts, store.Put{Key: key, Value: []byte(value), Lease: lease})
 	}

@@ -105,6 +105,7 @@ func count(resp *operatorv1.GetStatusResponse, state world.State) {
 		}
 	}
 	resp.PairsWanted, resp.PairsUp = uint64(state.World.PairCount()), uint64(state.PairsUp())
+	resp.PairsHeld = uint64(len(state.Held()))
 }
 
 // describe shows up to most pairs, those that are not up first. Only hosts with a pair that is not up are

@@ -2,12 +2,14 @@ package operator
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
+	"sallyport.dev/sallyport/services/protocol/plan"
 	"sallyport.dev/sallyport/services/store"
 	"sallyport.dev/sallyport/services/world"
 )
@@ -78,10 +80,38 @@ func (w *warnings) fleet(state world.State, now time.Time) {
 	if len(away) > 0 {
 		w.add("%s not connected: traffic with them goes on over the keys that they have; see sallyport get hosts", names(away))
 	}
-	if end, ok := state.EarliestEnd(); ok {
-		w.add("without a controller the first pair stops at %s, in %v: that is how long the fleet lasts alone",
-			end.UTC().Format(time.RFC3339), end.Sub(now).Round(time.Second))
+	if pairs, stops := state.Late(now); pairs > 0 {
+		w.add("the next keys of %s are late: without them the first stops at %s, in %v; see that a controller plans and that the hosts are connected",
+			amount(pairs, "pair"), stops.UTC().Format(time.RFC3339), stops.Sub(now).Round(time.Second))
 	}
+	if held := state.Held(); len(held) > 0 {
+		w.add("no policy wants %s of %s any more and no change by an operator explains why: their keys stay until they end; "+
+			"if that is meant, sallyport confirm-deletions --all; if not, apply the host or policy that is missing",
+			amount(len(held), "pair"), names(hostsOf(state, held)))
+	}
+}
+
+// hostsOf names the hosts of some pairs; those that are gone by their uid.
+func hostsOf(state world.State, pairs []plan.PairID) []string {
+	seen := make(map[string]struct{})
+	for _, pair := range pairs {
+		for _, uid := range []plan.UID{pair.A(), pair.B()} {
+			name := uid.String()
+			if h, ok := state.World.Host(uid); ok {
+				name = h.Name
+			}
+			seen[name] = struct{}{}
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
+}
+
+// amount is a number of things in words.
+func amount(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // hosts says which hosts cannot renew their certificates or have a condition.

@@ -205,7 +205,7 @@ func (d *draft) deleteHost(name string, revision int64) (*operatorv1.Host, error
 			return nil, err
 		}
 	}
-	if err := d.intend(world.IntentHost, name, h.GetMetadata().GetUid()); err != nil {
+	if err := d.intend(world.IntentHost, name, h.GetMetadata().GetUid(), intentLife); err != nil {
 		return nil, err
 	}
 	return h, d.event("Host", name, "HostRemoved", false, fmt.Sprintf("host %s was removed by %s", name, actor(d.ctx)))

@@ -75,7 +75,7 @@ func (d *draft) deletePolicy(name string, revision int64) (*operatorv1.Policy, e
 		return nil, err
 	}
 	d.delete(keyPrefix(kindPolicy)+name, store.StatusPrefix+string(store.KindPolicy)+"/"+name)
-	if err := d.intend(world.IntentPolicy, name, p.GetMetadata().GetUid()); err != nil {
+	if err := d.intend(world.IntentPolicy, name, p.GetMetadata().GetUid(), intentLife); err != nil {
 		return nil, err
 	}
 	return p, d.event("Policy", name, "PolicyRemoved", false, fmt.Sprintf("policy %s was removed by %s", name, actor(d.ctx)))

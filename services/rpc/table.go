@@ -42,7 +42,8 @@ func rolesOf(fullMethod string) ([]caller.Role, bool) {
 		operatorv1.ResourceService_Update_FullMethodName,
 		operatorv1.ResourceService_Delete_FullMethodName,
 		operatorv1.ResourceService_Apply_FullMethodName,
-		operatorv1.AdminService_Rekey_FullMethodName:
+		operatorv1.AdminService_Rekey_FullMethodName,
+		operatorv1.AdminService_ConfirmDeletions_FullMethodName:
 		return writer, true
 	case operatorv1.AdminService_RotateCA_FullMethodName,
 		operatorv1.AdminService_IssueOperator_FullMethodName,

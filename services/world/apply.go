@@ -37,7 +37,7 @@ func (f *Feed) apply(b store.Batch) {
 	}
 	state, now := f.state(), f.now()
 	for pair := range t.pairs {
-		f.up.set(pair, state.upNow(pair, now))
+		state.count(pair, now)
 	}
 	f.reach(b.Revision)
 	f.publish(b.Revision, t)

@@ -91,7 +91,7 @@ func (f *Feed) load(s *store.Snapshot) {
 	s.Range(store.SAPhasePrefix, func(kv store.KV) bool {
 		if pair, _, err := store.ParseSAPhaseKey(kv.Key); err == nil && plan.PairID(pair) != last {
 			last = plan.PairID(pair)
-			f.up.set(last, f.state().upNow(last, f.now()))
+			f.state().count(last, f.now())
 		}
 		return true
 	})
@@ -204,6 +204,6 @@ func (f *Feed) sweep() {
 	}
 	f.sweepAt = now.Add(sweepEvery)
 	for _, pair := range f.up.expired(now) {
-		f.up.set(pair, f.state().upNow(pair, now))
+		f.state().count(pair, now)
 	}
 }

@@ -16,9 +16,9 @@ const (
 	IntentPolicy = "policy"
 	// IntentConfirm lets the planner go on with deletions at the named host that wait for confirmation.
 	IntentConfirm = "confirm"
-	// ConfirmAll is the name under IntentConfirm that stands for every host. A host of that name is
-	// confirmed with all others.
-	ConfirmAll = "all"
+	// ConfirmAll is the name under IntentConfirm that stands for every host. No host can have it: their
+	// names are in lower case.
+	ConfirmAll = "ALL"
 )
 
 // intent takes one record under intent/.

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/plan"
@@ -39,28 +40,59 @@ func (s State) IsUp(pair plan.PairID) bool {
 	return ok
 }
 
-// upNow is the tally's entry of a pair; nil when it is not wanted or not up.
-func (s State) upNow(pair plan.PairID, now time.Time) *upPair {
-	want, ok := s.World.Wanted(pair)
-	if !ok {
-		return nil
+// Late says of how many pairs that are up the next keys are late, and when the first of them stops if
+// none are made. It looks at each pair that is up.
+func (s State) Late(now time.Time) (pairs int, stops time.Time) {
+	for _, p := range s.up.pairs {
+		if now.Unix() < int64(p.late) {
+			continue
+		}
+		if end := time.Unix(int64(p.hard), 0); pairs == 0 || end.Before(stops) {
+			stops = end
+		}
+		pairs++
 	}
-	situation := s.Situation(pair)
-	g, ok := situation.Up(now)
-	if !ok {
-		return nil
-	}
-	return &upPair{policy: want.Policy.Name, hard: g.Hard}
+	return pairs, stops
 }
 
-// EarliestEnd is when the first pair that is up stops if nobody makes new keys; false when none is up.
-// It looks at each pair that is up.
-func (s State) EarliestEnd() (time.Time, bool) {
-	var earliest uint32
-	for _, p := range s.up.pairs {
-		if earliest == 0 || p.hard < earliest {
-			earliest = p.hard
+// Held are the pairs whose deletion needs an operator's word: nobody wants them, they have keys, and no
+// change explains it. When they are few the planner deletes them all the same, in a moment.
+func (s State) Held() []plan.PairID {
+	var held []plan.PairID
+	for pair := range s.up.unwanted {
+		situation := s.Situation(pair)
+		if slices.ContainsFunc(situation.Generations, func(g plan.Generation) bool {
+			return g.Phase < plan.Deleting && !s.World.Explained(pair, g.CreateRevision)
+		}) {
+			held = append(held, pair)
 		}
 	}
-	return time.Unix(int64(earliest), 0), earliest != 0
+	return held
+}
+
+// count brings the tally's entries of one pair up to date.
+func (s State) count(pair plan.PairID, now time.Time) {
+	situation := s.Situation(pair)
+	s.up.set(pair, upNow(&situation, now))
+	s.up.keep(pair, situation.Policy == nil && slices.ContainsFunc(situation.Generations, func(g plan.Generation) bool {
+		return g.Phase < plan.Deleting
+	}))
+}
+
+// upNow is the tally's entry of a pair that is up; nil when it is not wanted or not up.
+func upNow(s *plan.Situation, now time.Time) *upPair {
+	g, up := s.Up(now)
+	if s.Policy == nil || !up {
+		return nil
+	}
+	return &upPair{policy: s.Policy.Name, late: late(&g), hard: g.Hard}
+}
+
+// rekeyGrace is how long after its time a rekey may take without being worth a word.
+const rekeyGrace = 60
+
+// late is when an operator should see to a generation: it should have been replaced by then, and less
+// than an hour or a quarter of its life is left, whichever is more.
+func late(g *plan.Generation) uint32 {
+	return max(g.Soft+rekeyGrace, g.Hard-min(g.Hard, max(3600, (g.Hard-g.Create)/4)))
 }

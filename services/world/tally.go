@@ -6,20 +6,26 @@ import (
 	"sallyport.dev/sallyport/services/protocol/plan"
 )
 
-// tally counts the wanted pairs that are up, so that nobody has to walk over all of them.
+// tally counts the wanted pairs that are up, so that nobody has to walk over all of them, and knows
+// those that nobody wants although they have keys.
 type tally struct {
 	pairs    map[plan.PairID]upPair
 	byHost   map[plan.UID]int
 	byPolicy map[string]int
+	unwanted map[plan.PairID]struct{}
 }
 
 type upPair struct {
 	policy string
+	late   uint32 // Unix seconds: from then on an operator should see to its next keys
 	hard   uint32 // Unix seconds: until then it is up without a further change
 }
 
 func newTally() tally {
-	return tally{pairs: make(map[plan.PairID]upPair), byHost: make(map[plan.UID]int), byPolicy: make(map[string]int)}
+	return tally{
+		pairs: make(map[plan.PairID]upPair), byHost: make(map[plan.UID]int), byPolicy: make(map[string]int),
+		unwanted: make(map[plan.PairID]struct{}),
+	}
 }
 
 // set records whether a pair is up.
@@ -31,6 +37,15 @@ func (t *tally) set(id plan.PairID, now *upPair) {
 	if now != nil {
 		t.pairs[id] = *now
 		t.count(id, now.policy, +1)
+	}
+}
+
+// keep records whether a pair has keys that nobody wants.
+func (t *tally) keep(id plan.PairID, unwanted bool) {
+	if unwanted {
+		t.unwanted[id] = struct{}{}
+	} else {
+		delete(t.unwanted, id)
 	}
 }
 

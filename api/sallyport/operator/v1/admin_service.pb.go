@@ -153,7 +153,9 @@ type GetStatusResponse struct {
 	// Pairs, those that are not up first.
 	Pairs []*PairStatus `protobuf:"bytes,7,rep,name=pairs,proto3" json:"pairs,omitempty"`
 	// What an operator should look at, in words.
-	Warnings      []string `protobuf:"bytes,8,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,8,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Pairs that nobody wants and whose deletion waits for ConfirmDeletions.
+	PairsHeld     uint64 `protobuf:"varint,9,opt,name=pairs_held,json=pairsHeld,proto3" json:"pairs_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -242,6 +244,13 @@ func (x *GetStatusResponse) GetWarnings() []string {
 		return x.Warnings
 	}
 	return nil
+}
+
+func (x *GetStatusResponse) GetPairsHeld() uint64 {
+	if x != nil {
+		return x.PairsHeld
+	}
+	return 0
 }
 
 // ControllerStatus is the state of a controller.
@@ -685,6 +694,139 @@ func (x *RekeyResponse) GetRekeyBefore() *timestamppb.Timestamp {
 	return nil
 }
 
+// ConfirmDeletionsRequest says whose deletions are meant. Just one field is set.
+type ConfirmDeletionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to confirm.
+	//
+	// Types that are valid to be assigned to Target:
+	//
+	//	*ConfirmDeletionsRequest_Host
+	//	*ConfirmDeletionsRequest_All
+	Target        isConfirmDeletionsRequest_Target `protobuf_oneof:"target"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmDeletionsRequest) Reset() {
+	*x = ConfirmDeletionsRequest{}
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmDeletionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmDeletionsRequest) ProtoMessage() {}
+
+func (x *ConfirmDeletionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmDeletionsRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmDeletionsRequest) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ConfirmDeletionsRequest) GetTarget() isConfirmDeletionsRequest_Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *ConfirmDeletionsRequest) GetHost() string {
+	if x != nil {
+		if x, ok := x.Target.(*ConfirmDeletionsRequest_Host); ok {
+			return x.Host
+		}
+	}
+	return ""
+}
+
+func (x *ConfirmDeletionsRequest) GetAll() bool {
+	if x != nil {
+		if x, ok := x.Target.(*ConfirmDeletionsRequest_All); ok {
+			return x.All
+		}
+	}
+	return false
+}
+
+type isConfirmDeletionsRequest_Target interface {
+	isConfirmDeletionsRequest_Target()
+}
+
+type ConfirmDeletionsRequest_Host struct {
+	// Pairs of a host.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3,oneof"`
+}
+
+type ConfirmDeletionsRequest_All struct {
+	// Every pair.
+	All bool `protobuf:"varint,2,opt,name=all,proto3,oneof"`
+}
+
+func (*ConfirmDeletionsRequest_Host) isConfirmDeletionsRequest_Target() {}
+
+func (*ConfirmDeletionsRequest_All) isConfirmDeletionsRequest_Target() {}
+
+// ConfirmDeletionsResponse says what will be deleted.
+type ConfirmDeletionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Pairs whose deletion was held; with 0 nothing was confirmed.
+	Pairs         uint64 `protobuf:"varint,1,opt,name=pairs,proto3" json:"pairs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmDeletionsResponse) Reset() {
+	*x = ConfirmDeletionsResponse{}
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmDeletionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmDeletionsResponse) ProtoMessage() {}
+
+func (x *ConfirmDeletionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmDeletionsResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmDeletionsResponse) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ConfirmDeletionsResponse) GetPairs() uint64 {
+	if x != nil {
+		return x.Pairs
+	}
+	return 0
+}
+
 // RotateCARequest names the step.
 type RotateCARequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -698,7 +840,7 @@ type RotateCARequest struct {
 
 func (x *RotateCARequest) Reset() {
 	*x = RotateCARequest{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[7]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +852,7 @@ func (x *RotateCARequest) String() string {
 func (*RotateCARequest) ProtoMessage() {}
 
 func (x *RotateCARequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[7]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +865,7 @@ func (x *RotateCARequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateCARequest.ProtoReflect.Descriptor instead.
 func (*RotateCARequest) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{7}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RotateCARequest) GetStep() RotateStep {
@@ -751,7 +893,7 @@ type RotateCAResponse struct {
 
 func (x *RotateCAResponse) Reset() {
 	*x = RotateCAResponse{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[8]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +905,7 @@ func (x *RotateCAResponse) String() string {
 func (*RotateCAResponse) ProtoMessage() {}
 
 func (x *RotateCAResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[8]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +918,7 @@ func (x *RotateCAResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateCAResponse.ProtoReflect.Descriptor instead.
 func (*RotateCAResponse) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{8}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RotateCAResponse) GetRoots() []*RotateCAResponse_Root {
@@ -801,7 +943,7 @@ type IssueOperatorRequest struct {
 
 func (x *IssueOperatorRequest) Reset() {
 	*x = IssueOperatorRequest{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[9]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +955,7 @@ func (x *IssueOperatorRequest) String() string {
 func (*IssueOperatorRequest) ProtoMessage() {}
 
 func (x *IssueOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[9]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +968,7 @@ func (x *IssueOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueOperatorRequest.ProtoReflect.Descriptor instead.
 func (*IssueOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{9}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IssueOperatorRequest) GetName() string {
@@ -863,7 +1005,7 @@ type IssueOperatorResponse struct {
 
 func (x *IssueOperatorResponse) Reset() {
 	*x = IssueOperatorResponse{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[10]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +1017,7 @@ func (x *IssueOperatorResponse) String() string {
 func (*IssueOperatorResponse) ProtoMessage() {}
 
 func (x *IssueOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[10]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1030,7 @@ func (x *IssueOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueOperatorResponse.ProtoReflect.Descriptor instead.
 func (*IssueOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{10}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IssueOperatorResponse) GetCertificateChain() [][]byte {
@@ -914,7 +1056,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[11]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1068,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[11]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1081,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{11}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{13}
 }
 
 // BackupResponse is a part of the backup.
@@ -953,7 +1095,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[12]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1107,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[12]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1120,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{12}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BackupResponse) GetChunk() []byte {
@@ -999,7 +1141,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[13]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1153,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[13]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1166,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{13}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RestoreRequest) GetChunk() []byte {
@@ -1049,7 +1191,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[14]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1203,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[14]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1216,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{14}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RestoreResponse) GetIncarnation() uint64 {
@@ -1115,7 +1257,7 @@ type RotateCAResponse_Root struct {
 
 func (x *RotateCAResponse_Root) Reset() {
 	*x = RotateCAResponse_Root{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[15]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1269,7 @@ func (x *RotateCAResponse_Root) String() string {
 func (*RotateCAResponse_Root) ProtoMessage() {}
 
 func (x *RotateCAResponse_Root) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[15]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1282,7 @@ func (x *RotateCAResponse_Root) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateCAResponse_Root.ProtoReflect.Descriptor instead.
 func (*RotateCAResponse_Root) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{8, 0}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{10, 0}
 }
 
 func (x *RotateCAResponse_Root) GetId() string {
@@ -1179,7 +1321,7 @@ const file_sallyport_operator_v1_admin_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\x12'\n" +
 	"\tmax_pairs\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bmaxPairs\x12\x1b\n" +
-	"\tall_pairs\x18\x02 \x01(\bR\ballPairs\"\xe8\x02\n" +
+	"\tall_pairs\x18\x02 \x01(\bR\ballPairs\"\x87\x03\n" +
 	"\x11GetStatusResponse\x12G\n" +
 	"\n" +
 	"controller\x18\x01 \x01(\v2'.sallyport.operator.v1.ControllerStatusR\n" +
@@ -1190,7 +1332,9 @@ const file_sallyport_operator_v1_admin_service_proto_rawDesc = "" +
 	"\fpairs_wanted\x18\x05 \x01(\x04R\vpairsWanted\x12\x19\n" +
 	"\bpairs_up\x18\x06 \x01(\x04R\apairsUp\x127\n" +
 	"\x05pairs\x18\a \x03(\v2!.sallyport.operator.v1.PairStatusR\x05pairs\x12\x1a\n" +
-	"\bwarnings\x18\b \x03(\tR\bwarnings\"\xf7\x01\n" +
+	"\bwarnings\x18\b \x03(\tR\bwarnings\x12\x1d\n" +
+	"\n" +
+	"pairs_held\x18\t \x01(\x04R\tpairsHeld\"\xf7\x01\n" +
 	"\x10ControllerStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -1224,7 +1368,13 @@ const file_sallyport_operator_v1_admin_service_proto_rawDesc = "" +
 	"\x06target\x12\x05\xbaH\x02\b\x01\"d\n" +
 	"\rRekeyResponse\x12\x14\n" +
 	"\x05pairs\x18\x01 \x01(\x04R\x05pairs\x12=\n" +
-	"\frekey_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vrekeyBefore\"j\n" +
+	"\frekey_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vrekeyBefore\"f\n" +
+	"\x17ConfirmDeletionsRequest\x12\x1d\n" +
+	"\x04host\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\x04host\x12\x1b\n" +
+	"\x03all\x18\x02 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\x03allB\x0f\n" +
+	"\x06target\x12\x05\xbaH\x02\b\x01\"0\n" +
+	"\x18ConfirmDeletionsResponse\x12\x14\n" +
+	"\x05pairs\x18\x01 \x01(\x04R\x05pairs\"j\n" +
 	"\x0fRotateCARequest\x12A\n" +
 	"\x04step\x18\x01 \x01(\x0e2!.sallyport.operator.v1.RotateStepB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04step\x12\x14\n" +
@@ -1259,10 +1409,11 @@ const file_sallyport_operator_v1_admin_service_proto_rawDesc = "" +
 	"\x17ROTATE_STEP_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ROTATE_STEP_PREPARE\x10\x01\x12\x18\n" +
 	"\x14ROTATE_STEP_ACTIVATE\x10\x02\x12\x16\n" +
-	"\x12ROTATE_STEP_FINISH\x10\x032\xc0\x04\n" +
+	"\x12ROTATE_STEP_FINISH\x10\x032\xb5\x05\n" +
 	"\fAdminService\x12^\n" +
 	"\tGetStatus\x12'.sallyport.operator.v1.GetStatusRequest\x1a(.sallyport.operator.v1.GetStatusResponse\x12R\n" +
-	"\x05Rekey\x12#.sallyport.operator.v1.RekeyRequest\x1a$.sallyport.operator.v1.RekeyResponse\x12[\n" +
+	"\x05Rekey\x12#.sallyport.operator.v1.RekeyRequest\x1a$.sallyport.operator.v1.RekeyResponse\x12s\n" +
+	"\x10ConfirmDeletions\x12..sallyport.operator.v1.ConfirmDeletionsRequest\x1a/.sallyport.operator.v1.ConfirmDeletionsResponse\x12[\n" +
 	"\bRotateCA\x12&.sallyport.operator.v1.RotateCARequest\x1a'.sallyport.operator.v1.RotateCAResponse\x12j\n" +
 	"\rIssueOperator\x12+.sallyport.operator.v1.IssueOperatorRequest\x1a,.sallyport.operator.v1.IssueOperatorResponse\x12W\n" +
 	"\x06Backup\x12$.sallyport.operator.v1.BackupRequest\x1a%.sallyport.operator.v1.BackupResponse0\x01\x12Z\n" +
@@ -1281,51 +1432,55 @@ func file_sallyport_operator_v1_admin_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sallyport_operator_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sallyport_operator_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sallyport_operator_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_sallyport_operator_v1_admin_service_proto_goTypes = []any{
-	(RotateStep)(0),               // 0: sallyport.operator.v1.RotateStep
-	(*GetStatusRequest)(nil),      // 1: sallyport.operator.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 2: sallyport.operator.v1.GetStatusResponse
-	(*ControllerStatus)(nil),      // 3: sallyport.operator.v1.ControllerStatus
-	(*StoreStatus)(nil),           // 4: sallyport.operator.v1.StoreStatus
-	(*PairStatus)(nil),            // 5: sallyport.operator.v1.PairStatus
-	(*RekeyRequest)(nil),          // 6: sallyport.operator.v1.RekeyRequest
-	(*RekeyResponse)(nil),         // 7: sallyport.operator.v1.RekeyResponse
-	(*RotateCARequest)(nil),       // 8: sallyport.operator.v1.RotateCARequest
-	(*RotateCAResponse)(nil),      // 9: sallyport.operator.v1.RotateCAResponse
-	(*IssueOperatorRequest)(nil),  // 10: sallyport.operator.v1.IssueOperatorRequest
-	(*IssueOperatorResponse)(nil), // 11: sallyport.operator.v1.IssueOperatorResponse
-	(*BackupRequest)(nil),         // 12: sallyport.operator.v1.BackupRequest
-	(*BackupResponse)(nil),        // 13: sallyport.operator.v1.BackupResponse
-	(*RestoreRequest)(nil),        // 14: sallyport.operator.v1.RestoreRequest
-	(*RestoreResponse)(nil),       // 15: sallyport.operator.v1.RestoreResponse
-	(*RotateCAResponse_Root)(nil), // 16: sallyport.operator.v1.RotateCAResponse.Root
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(RotateStep)(0),                  // 0: sallyport.operator.v1.RotateStep
+	(*GetStatusRequest)(nil),         // 1: sallyport.operator.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 2: sallyport.operator.v1.GetStatusResponse
+	(*ControllerStatus)(nil),         // 3: sallyport.operator.v1.ControllerStatus
+	(*StoreStatus)(nil),              // 4: sallyport.operator.v1.StoreStatus
+	(*PairStatus)(nil),               // 5: sallyport.operator.v1.PairStatus
+	(*RekeyRequest)(nil),             // 6: sallyport.operator.v1.RekeyRequest
+	(*RekeyResponse)(nil),            // 7: sallyport.operator.v1.RekeyResponse
+	(*ConfirmDeletionsRequest)(nil),  // 8: sallyport.operator.v1.ConfirmDeletionsRequest
+	(*ConfirmDeletionsResponse)(nil), // 9: sallyport.operator.v1.ConfirmDeletionsResponse
+	(*RotateCARequest)(nil),          // 10: sallyport.operator.v1.RotateCARequest
+	(*RotateCAResponse)(nil),         // 11: sallyport.operator.v1.RotateCAResponse
+	(*IssueOperatorRequest)(nil),     // 12: sallyport.operator.v1.IssueOperatorRequest
+	(*IssueOperatorResponse)(nil),    // 13: sallyport.operator.v1.IssueOperatorResponse
+	(*BackupRequest)(nil),            // 14: sallyport.operator.v1.BackupRequest
+	(*BackupResponse)(nil),           // 15: sallyport.operator.v1.BackupResponse
+	(*RestoreRequest)(nil),           // 16: sallyport.operator.v1.RestoreRequest
+	(*RestoreResponse)(nil),          // 17: sallyport.operator.v1.RestoreResponse
+	(*RotateCAResponse_Root)(nil),    // 18: sallyport.operator.v1.RotateCAResponse.Root
+	(*timestamppb.Timestamp)(nil),    // 19: google.protobuf.Timestamp
 }
 var file_sallyport_operator_v1_admin_service_proto_depIdxs = []int32{
 	3,  // 0: sallyport.operator.v1.GetStatusResponse.controller:type_name -> sallyport.operator.v1.ControllerStatus
 	4,  // 1: sallyport.operator.v1.GetStatusResponse.store:type_name -> sallyport.operator.v1.StoreStatus
 	5,  // 2: sallyport.operator.v1.GetStatusResponse.pairs:type_name -> sallyport.operator.v1.PairStatus
-	17, // 3: sallyport.operator.v1.ControllerStatus.start_time:type_name -> google.protobuf.Timestamp
-	17, // 4: sallyport.operator.v1.PairStatus.hard_time:type_name -> google.protobuf.Timestamp
-	17, // 5: sallyport.operator.v1.RekeyResponse.rekey_before:type_name -> google.protobuf.Timestamp
+	19, // 3: sallyport.operator.v1.ControllerStatus.start_time:type_name -> google.protobuf.Timestamp
+	19, // 4: sallyport.operator.v1.PairStatus.hard_time:type_name -> google.protobuf.Timestamp
+	19, // 5: sallyport.operator.v1.RekeyResponse.rekey_before:type_name -> google.protobuf.Timestamp
 	0,  // 6: sallyport.operator.v1.RotateCARequest.step:type_name -> sallyport.operator.v1.RotateStep
-	16, // 7: sallyport.operator.v1.RotateCAResponse.roots:type_name -> sallyport.operator.v1.RotateCAResponse.Root
-	17, // 8: sallyport.operator.v1.RotateCAResponse.Root.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 7: sallyport.operator.v1.RotateCAResponse.roots:type_name -> sallyport.operator.v1.RotateCAResponse.Root
+	19, // 8: sallyport.operator.v1.RotateCAResponse.Root.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: sallyport.operator.v1.AdminService.GetStatus:input_type -> sallyport.operator.v1.GetStatusRequest
 	6,  // 10: sallyport.operator.v1.AdminService.Rekey:input_type -> sallyport.operator.v1.RekeyRequest
-	8,  // 11: sallyport.operator.v1.AdminService.RotateCA:input_type -> sallyport.operator.v1.RotateCARequest
-	10, // 12: sallyport.operator.v1.AdminService.IssueOperator:input_type -> sallyport.operator.v1.IssueOperatorRequest
-	12, // 13: sallyport.operator.v1.AdminService.Backup:input_type -> sallyport.operator.v1.BackupRequest
-	14, // 14: sallyport.operator.v1.AdminService.Restore:input_type -> sallyport.operator.v1.RestoreRequest
-	2,  // 15: sallyport.operator.v1.AdminService.GetStatus:output_type -> sallyport.operator.v1.GetStatusResponse
-	7,  // 16: sallyport.operator.v1.AdminService.Rekey:output_type -> sallyport.operator.v1.RekeyResponse
-	9,  // 17: sallyport.operator.v1.AdminService.RotateCA:output_type -> sallyport.operator.v1.RotateCAResponse
-	11, // 18: sallyport.operator.v1.AdminService.IssueOperator:output_type -> sallyport.operator.v1.IssueOperatorResponse
-	13, // 19: sallyport.operator.v1.AdminService.Backup:output_type -> sallyport.operator.v1.BackupResponse
-	15, // 20: sallyport.operator.v1.AdminService.Restore:output_type -> sallyport.operator.v1.RestoreResponse
-	15, // [15:21] is the sub-list for method output_type
-	9,  // [9:15] is the sub-list for method input_type
+	8,  // 11: sallyport.operator.v1.AdminService.ConfirmDeletions:input_type -> sallyport.operator.v1.ConfirmDeletionsRequest
+	10, // 12: sallyport.operator.v1.AdminService.RotateCA:input_type -> sallyport.operator.v1.RotateCARequest
+	12, // 13: sallyport.operator.v1.AdminService.IssueOperator:input_type -> sallyport.operator.v1.IssueOperatorRequest
+	14, // 14: sallyport.operator.v1.AdminService.Backup:input_type -> sallyport.operator.v1.BackupRequest
+	16, // 15: sallyport.operator.v1.AdminService.Restore:input_type -> sallyport.operator.v1.RestoreRequest
+	2,  // 16: sallyport.operator.v1.AdminService.GetStatus:output_type -> sallyport.operator.v1.GetStatusResponse
+	7,  // 17: sallyport.operator.v1.AdminService.Rekey:output_type -> sallyport.operator.v1.RekeyResponse
+	9,  // 18: sallyport.operator.v1.AdminService.ConfirmDeletions:output_type -> sallyport.operator.v1.ConfirmDeletionsResponse
+	11, // 19: sallyport.operator.v1.AdminService.RotateCA:output_type -> sallyport.operator.v1.RotateCAResponse
+	13, // 20: sallyport.operator.v1.AdminService.IssueOperator:output_type -> sallyport.operator.v1.IssueOperatorResponse
+	15, // 21: sallyport.operator.v1.AdminService.Backup:output_type -> sallyport.operator.v1.BackupResponse
+	17, // 22: sallyport.operator.v1.AdminService.Restore:output_type -> sallyport.operator.v1.RestoreResponse
+	16, // [16:23] is the sub-list for method output_type
+	9,  // [9:16] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -1341,13 +1496,17 @@ func file_sallyport_operator_v1_admin_service_proto_init() {
 		(*RekeyRequest_Host)(nil),
 		(*RekeyRequest_All)(nil),
 	}
+	file_sallyport_operator_v1_admin_service_proto_msgTypes[7].OneofWrappers = []any{
+		(*ConfirmDeletionsRequest_Host)(nil),
+		(*ConfirmDeletionsRequest_All)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_operator_v1_admin_service_proto_rawDesc), len(file_sallyport_operator_v1_admin_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

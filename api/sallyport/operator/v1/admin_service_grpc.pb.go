@@ -19,12 +19,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_GetStatus_FullMethodName     = "/sallyport.operator.v1.AdminService/GetStatus"
-	AdminService_Rekey_FullMethodName         = "/sallyport.operator.v1.AdminService/Rekey"
-	AdminService_RotateCA_FullMethodName      = "/sallyport.operator.v1.AdminService/RotateCA"
-	AdminService_IssueOperator_FullMethodName = "/sallyport.operator.v1.AdminService/IssueOperator"
-	AdminService_Backup_FullMethodName        = "/sallyport.operator.v1.AdminService/Backup"
-	AdminService_Restore_FullMethodName       = "/sallyport.operator.v1.AdminService/Restore"
+	AdminService_GetStatus_FullMethodName        = "/sallyport.operator.v1.AdminService/GetStatus"
+	AdminService_Rekey_FullMethodName            = "/sallyport.operator.v1.AdminService/Rekey"
+	AdminService_ConfirmDeletions_FullMethodName = "/sallyport.operator.v1.AdminService/ConfirmDeletions"
+	AdminService_RotateCA_FullMethodName         = "/sallyport.operator.v1.AdminService/RotateCA"
+	AdminService_IssueOperator_FullMethodName    = "/sallyport.operator.v1.AdminService/IssueOperator"
+	AdminService_Backup_FullMethodName           = "/sallyport.operator.v1.AdminService/Backup"
+	AdminService_Restore_FullMethodName          = "/sallyport.operator.v1.AdminService/Restore"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -37,6 +38,8 @@ type AdminServiceClient interface {
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// Rekey makes a new generation for every pair that it selects.
 	Rekey(ctx context.Context, in *RekeyRequest, opts ...grpc.CallOption) (*RekeyResponse, error)
+	// ConfirmDeletions lets the planner delete what it holds back because no change by an operator explains it.
+	ConfirmDeletions(ctx context.Context, in *ConfirmDeletionsRequest, opts ...grpc.CallOption) (*ConfirmDeletionsResponse, error)
 	// RotateCA adds a root, makes it the one that signs, or drops an old one.
 	RotateCA(ctx context.Context, in *RotateCARequest, opts ...grpc.CallOption) (*RotateCAResponse, error)
 	// IssueOperator gives an operator a certificate.
@@ -69,6 +72,16 @@ func (c *adminServiceClient) Rekey(ctx context.Context, in *RekeyRequest, opts .
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RekeyResponse)
 	err := c.cc.Invoke(ctx, AdminService_Rekey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ConfirmDeletions(ctx context.Context, in *ConfirmDeletionsRequest, opts ...grpc.CallOption) (*ConfirmDeletionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmDeletionsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ConfirmDeletions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +150,8 @@ type AdminServiceServer interface {
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// Rekey makes a new generation for every pair that it selects.
 	Rekey(context.Context, *RekeyRequest) (*RekeyResponse, error)
+	// ConfirmDeletions lets the planner delete what it holds back because no change by an operator explains it.
+	ConfirmDeletions(context.Context, *ConfirmDeletionsRequest) (*ConfirmDeletionsResponse, error)
 	// RotateCA adds a root, makes it the one that signs, or drops an old one.
 	RotateCA(context.Context, *RotateCARequest) (*RotateCAResponse, error)
 	// IssueOperator gives an operator a certificate.
@@ -160,6 +175,9 @@ func (UnimplementedAdminServiceServer) GetStatus(context.Context, *GetStatusRequ
 }
 func (UnimplementedAdminServiceServer) Rekey(context.Context, *RekeyRequest) (*RekeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Rekey not implemented")
+}
+func (UnimplementedAdminServiceServer) ConfirmDeletions(context.Context, *ConfirmDeletionsRequest) (*ConfirmDeletionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmDeletions not implemented")
 }
 func (UnimplementedAdminServiceServer) RotateCA(context.Context, *RotateCARequest) (*RotateCAResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateCA not implemented")
@@ -226,6 +244,24 @@ func _AdminService_Rekey_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).Rekey(ctx, req.(*RekeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ConfirmDeletions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmDeletionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ConfirmDeletions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ConfirmDeletions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ConfirmDeletions(ctx, req.(*ConfirmDeletionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -298,6 +334,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Rekey",
 			Handler:    _AdminService_Rekey_Handler,
+		},
+		{
+			MethodName: "ConfirmDeletions",
+			Handler:    _AdminService_ConfirmDeletions_Handler,
 		},
 		{
 			MethodName: "RotateCA",
