@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -11,13 +10,14 @@ import (
 
 	"sallyport.dev/sallyport/agent/datapath"
 	"sallyport.dev/sallyport/agent/uplink"
+	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
 // exportVariable names the file to which keys go, in binaries for tests only.
 const exportVariable = "SALLYPORT_TEST_EXPORT_KEYS"
 
-// exporter writes the key of each association that is installed as a line of Wireshark's esp_sa table,
-// so that a test can open captured packets with an independent implementation.
+// exporter writes a line for each association that is installed, "SPI ENCRYPTION KEYMAT", so that a
+// test can open captured packets with an independent implementation.
 type exporter struct {
 	uplink.Installer
 	mu   sync.Mutex
@@ -44,20 +44,13 @@ func (e *exporter) InstallOutbound(sa datapath.SA) error {
 	return errors.Join(e.write(sa), e.Installer.InstallOutbound(sa))
 }
 
-// write adds a line for each outer family. Wireshark finds the association by its SPI.
 func (e *exporter) write(sa datapath.SA) error {
-	cipher := "AES-GCM with 16 octet ICV [RFC4106]"
-	if sa.Transform.ID == 28 {
-		cipher = "ChaCha20 with Poly1305 [RFC7634]"
+	encryption, err := transform.ByID(sa.Transform.ID, sa.Transform.KeyBits)
+	if err != nil {
+		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, family := range []string{"IPv4", "IPv6"} {
-		_, err := fmt.Fprintf(e.file, "\"%s\",\"*\",\"*\",\"0x%08x\",\"%s\",\"0x%s\",\"NULL\",\"\"\n",
-			family, sa.SPI, cipher, hex.EncodeToString(sa.Key))
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err = fmt.Fprintf(e.file, "0x%08x %s 0x%x\n", sa.SPI, encryption.Name, sa.Key)
+	return err
 }

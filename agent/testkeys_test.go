@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"sallyport.dev/sallyport/agent/datapath"
@@ -34,8 +35,8 @@ func TestExportKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
-	want := `"IPv4","*","*","0x00001234","AES-GCM with 16 octet ICV [RFC4106]","0xabababababababababababababababababababab","NULL",""` + "\n"
-	if err != nil || !bytes.HasPrefix(text, []byte(want)) || bytes.Count(text, []byte("\n")) != 2 {
+	want := "0x00001234 aes128gcm16 0x" + strings.Repeat("ab", 20) + "\n"
+	if err != nil || string(text) != want {
 		t.Errorf("%v\n%s", err, text)
 	}
 }

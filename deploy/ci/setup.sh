@@ -14,6 +14,8 @@ missing=()
 for need in "${needs[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
 done
+# The wire format's test opens ESP with scapy, by Debian's own Python.
+/usr/bin/python3 -c 'import cryptography, scapy' 2>/dev/null || missing+=(python3-scapy python3-cryptography)
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi
