@@ -17,6 +17,7 @@ const (
 	reasonDuplicate = "DUPLICATE_IDENTITY"
 	reasonRemoved   = "HOST_REMOVED"
 	reasonRevoked   = "KEY_REVOKED"
+	reasonPoolFull  = "POOL_FULL"
 	reasonExpired   = "CERTIFICATE_EXPIRED"
 )
 
@@ -88,6 +89,9 @@ func worthRetrying(err error) bool {
 	}
 	if _, answered := errors.AsType[*fault.Error](err); !answered {
 		return true // nobody answered
+	}
+	if fault.ReasonOf(err) == reasonPoolFull {
+		return false // somebody has to make room first
 	}
 	switch fault.KindOf(err) {
 	case fault.InvalidArgument, fault.NotFound, fault.AlreadyExists, fault.PermissionDenied,
