@@ -17,7 +17,7 @@ const (
 	reasonDuplicate = "DUPLICATE_IDENTITY"
 	reasonRemoved   = "HOST_REMOVED"
 	reasonRevoked   = "KEY_REVOKED"
-	reasonPoolFull  = "POOL_FULL"
+	reasonPoolFull  = "ADDRESS_POOL_FULL"
 	reasonExpired   = "CERTIFICATE_EXPIRED"
 )
 
