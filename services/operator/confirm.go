@@ -65,4 +65,3 @@ func (d *draft) confirm(name string, pairs int) error {
 	}
 	return d.event(kind, subject, "DeletionsConfirmed", false, fmt.Sprintf("%s confirmed that the keys of %s go", actor(d.ctx), amount(pairs, "pair")))
 }
-

@@ -17,6 +17,7 @@ import (
 	"sallyport.dev/sallyport/services/protocol/plan"
 	"sallyport.dev/sallyport/services/store"
 	"sallyport.dev/sallyport/services/store/storetest"
+	"sallyport.dev/sallyport/services/world"
 )
 
 func (f *fleet) status(req *operatorv1.GetStatusRequest) *operatorv1.GetStatusResponse {
@@ -84,7 +85,7 @@ func TestGetStatus(t *testing.T) {
 	if st := s.GetStore(); st.GetRevision() == 0 || st.GetDbSize() == 0 || st.GetQuota() == 0 || len(st.GetAlarms()) != 0 {
 		t.Errorf("store %v", st)
 	}
-	if !warns(s, "no controller plans") || !warns(s, "host d", "not connected") || !warns(s, "without a controller", "first pair stops") {
+	if !warns(s, "no controller plans") || !warns(s, "host d", "not connected") || warns(s, "keys", "late") || s.GetPairsHeld() != 0 {
 		t.Errorf("warnings %q", s.GetWarnings())
 	}
 }
@@ -126,6 +127,79 @@ func TestStatusWarnings(t *testing.T) {
 	if len(w.lines) != 0 {
 		t.Errorf("a store that is well warns %q", w.lines)
 	}
+}
+
+func TestLateKeysWarn(t *testing.T) {
+	f := newFleet(t)
+	for i, name := range []string{"a", "b"} {
+		f.create(hostResource(name, nil))
+		f.connect(name, byte(i+1))
+	}
+	f.create(policyResource("mesh", "*"))
+	f.establish("a", "b", 1, plan.Established)
+	f.clock.Store(int64(5 * time.Hour))
+	if s := f.status(&operatorv1.GetStatusRequest{}); warns(s, "late") {
+		t.Errorf("with three hours left: %q", s.GetWarnings())
+	}
+	f.clock.Store(int64(7 * time.Hour))
+	if s := f.status(&operatorv1.GetStatusRequest{}); !warns(s, "the next keys of 1 pair are late", "stops at") {
+		t.Errorf("with one hour left: %q", s.GetWarnings())
+	}
+}
+
+// TestConfirmDeletions: the generations are younger than every change that could explain why nobody wants
+// their pairs.
+func TestConfirmDeletions(t *testing.T) {
+	f := newFleet(t)
+	for i, name := range []string{"a", "b", "c"} {
+		f.create(hostResource(name, nil))
+		f.connect(name, byte(i+1))
+	}
+	confirm := func(req *operatorv1.ConfirmDeletionsRequest) uint64 {
+		t.Helper()
+		resp, err := f.admin.ConfirmDeletions(f.ctx, req)
+		if err != nil {
+			t.Fatal(describeErr(err))
+		}
+		return resp.GetPairs()
+	}
+	host := func(name string) *operatorv1.ConfirmDeletionsRequest {
+		return &operatorv1.ConfirmDeletionsRequest{Target: &operatorv1.ConfirmDeletionsRequest_Host{Host: name}}
+	}
+	all := &operatorv1.ConfirmDeletionsRequest{Target: &operatorv1.ConfirmDeletionsRequest_All{All: true}}
+	intents := func() int {
+		kvs, _, err := f.store.List(f.ctx, store.IntentPrefix+world.IntentConfirm+"/", store.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(kvs)
+	}
+	// Nothing waits: no word is kept that would let a later deletion pass.
+	if n := confirm(all) + confirm(host("a")); n != 0 || intents() != 0 {
+		t.Errorf("%d pairs confirmed, %d records; want none", n, intents())
+	}
+	f.establish("a", "b", 1, plan.Established)
+	f.establish("b", "c", 1, plan.Established)
+	s := f.status(&operatorv1.GetStatusRequest{})
+	if s.GetPairsHeld() != 2 || !warns(s, "no policy wants 2 pairs of 3 hosts: a, b, c", "confirm-deletions") {
+		t.Errorf("held %d, warnings %q", s.GetPairsHeld(), s.GetWarnings())
+	}
+	if n := confirm(host("c")); n != 1 || intents() != 1 {
+		t.Errorf("%d pairs of c confirmed, %d records; want 1 each", n, intents())
+	}
+	if n := f.status(&operatorv1.GetStatusRequest{}).GetPairsHeld(); n != 1 {
+		t.Errorf("%d pairs are held after one was confirmed; want 1", n)
+	}
+	if n := confirm(all); n != 1 {
+		t.Errorf("%d pairs confirmed, want the one that is left", n)
+	}
+	if s := f.status(&operatorv1.GetStatusRequest{}); s.GetPairsHeld() != 0 || warns(s, "no policy wants") {
+		t.Errorf("held %d, warnings %q", s.GetPairsHeld(), s.GetWarnings())
+	}
+	_, err := f.admin.ConfirmDeletions(f.ctx, host("ALL"))
+	wantRefusal(t, err, codes.NotFound, "ALL")
+	_, err = f.admin.ConfirmDeletions(f.ctx, &operatorv1.ConfirmDeletionsRequest{})
+	wantRefusal(t, err, codes.InvalidArgument, "target")
 }
 
 // TestStatusWithoutEtcd: status is what an operator asks first when etcd is down.

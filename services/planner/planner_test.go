@@ -12,6 +12,7 @@ import (
 	"sallyport.dev/sallyport/services/protocol/plan"
 	"sallyport.dev/sallyport/services/store"
 	"sallyport.dev/sallyport/services/store/storetest"
+	"sallyport.dev/sallyport/services/world"
 )
 
 // A mesh comes up; the secret records hold what agents need, and nothing of it is to be seen.
@@ -236,7 +237,7 @@ func TestUnexplainedDeletionsAreHeld(t *testing.T) {
 			t.Fatalf("a pair was deleted: %v", gens[0].Phase)
 		}
 	}
-	f.commit(store.Txn{Puts: []store.Put{{Key: must(store.IntentKey("confirm", "all")), Value: []byte("x")}}})
+	f.commit(store.Txn{Puts: []store.Put{{Key: must(store.IntentKey(world.IntentConfirm, world.ConfirmAll)), Value: []byte("x")}}})
 	f.eventually("the confirmed deletions are done", time.Minute, func() bool { return len(f.generations()) == 0 })
 	f.eventually("nothing is held", time.Minute, func() bool { return p.Stats().Held == 0 })
 }

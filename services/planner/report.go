@@ -73,7 +73,7 @@ func (r *reign) report(ctx context.Context, now time.Time) {
 	for _, name := range slices.Sorted(maps.Keys(r.reports.held)) {
 		i := r.reports.held[name]
 		r.config.Events.Event(ctx, "Host", name, "DeletionsHeld", true, fmt.Sprintf(
-			"%d pairs of this host are no longer wanted and no change by an operator explains it, for example with %s; their SAs stay until they expire; apply the policy that is missing, or apply any change to the host or a policy to confirm", i.count, i.example))
+			"%d pairs of this host are no longer wanted and no change by an operator explains it, for example with %s; their SAs stay until they expire; apply the policy or host that is missing, or confirm with sallyport confirm-deletions --host %s", i.count, i.example, name))
 	}
 	clear(r.reports.refused)
 	clear(r.reports.held)

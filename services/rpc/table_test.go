@@ -34,6 +34,7 @@ sallyport.operator.v1.ResourceService/Delete       -     -        -           - 
 sallyport.operator.v1.ResourceService/Apply        -     -        -           -         -       y       y
 sallyport.operator.v1.AdminService/GetStatus       -     -        -           -         y       y       y
 sallyport.operator.v1.AdminService/Rekey           -     -        -           -         -       y       y
+sallyport.operator.v1.AdminService/ConfirmDeletions - -       -           -         -       y       y
 sallyport.operator.v1.AdminService/RotateCA        -     -        -           -         -       -       y
 sallyport.operator.v1.AdminService/IssueOperator   -     -        -           -         -       -       y
 sallyport.operator.v1.AdminService/Backup          -     -        -           -         -       -       y

@@ -350,6 +350,73 @@ func TestTallyExpires(t *testing.T) {
 	}
 }
 
+func TestLateKeys(t *testing.T) {
+	f := newFleet(t)
+	all := policyRecord("mesh", "*", 0)
+	for n := byte(1); n <= 3; n++ {
+		maps.Copy(all, f.host(n, nil))
+	}
+	maps.Copy(all, f.generation(1, 2, 1, plan.Established)) // rekey after 1 h, ends after 8
+	short := f.generation(1, 3, 1, plan.Established)        // rekey after 2 min, ends after 10
+	for _, m := range short {
+		r := m.(*controllerv1.GenerationPhase)
+		r.SoftTime, r.HardTime = r.GetCreateTime()+120, r.GetCreateTime()+600
+	}
+	maps.Copy(all, short)
+	if err := f.view.WaitRevision(f.ctx, f.commit(all)); err != nil {
+		t.Fatal(err)
+	}
+	f.feed().Read(func(s State) {
+		for _, tt := range []struct {
+			after time.Duration
+			late  int
+			stops time.Duration
+		}{
+			{0, 0, 0}, {2 * time.Minute, 0, 0}, {3 * time.Minute, 1, 10 * time.Minute},
+			{6*time.Hour - time.Second, 1, 10 * time.Minute}, {6 * time.Hour, 2, 10 * time.Minute},
+		} {
+			begin := time.Unix(1_700_000_000, 0)
+			late, stops := s.Late(begin.Add(tt.after))
+			if late != tt.late || late > 0 && !stops.Equal(begin.Add(tt.stops)) {
+				t.Errorf("after %v: %d late, the first stops after %v; want %d, %v", tt.after, late, stops.Sub(begin), tt.late, tt.stops)
+			}
+		}
+	})
+}
+
+func TestHeldPairs(t *testing.T) {
+	f := newFleet(t)
+	hosts := maps.Clone(f.host(1, nil))
+	maps.Copy(hosts, f.host(2, nil))
+	f.commit(hosts)
+	feed := f.running()
+	held := func(of *Feed) (pairs []plan.PairID) {
+		of.Read(func(s State) { pairs = s.Held() })
+		return pairs
+	}
+	want := []plan.PairID{plan.PairOf(uidOf(1), uidOf(2))}
+	f.wait(feed, f.commit(f.generation(1, 2, 1, plan.Established)))
+	if got, fresh := held(feed), held(f.feed()); !slices.Equal(got, want) || !slices.Equal(fresh, want) {
+		t.Errorf("held: %v, to a fresh feed %v; want %v", got, fresh, want)
+	}
+	f.wait(feed, f.commit(f.generation(1, 2, 1, plan.Deleting)))
+	if got := held(feed); len(got) != 0 {
+		t.Errorf("what is being deleted is held: %v", got)
+	}
+	f.wait(feed, f.commit(f.generation(1, 2, 2, plan.Draining)))
+	if got := held(feed); !slices.Equal(got, want) {
+		t.Errorf("held: %v, want %v", got, want)
+	}
+	revision, err := f.store.Commit(f.ctx, store.Txn{Puts: []store.Put{{Key: "intent/confirm/host-2", Value: []byte("x")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.wait(feed, revision)
+	if got := held(feed); len(got) != 0 {
+		t.Errorf("what is confirmed is held: %v", got)
+	}
+}
+
 // TestUnreadableRecordKeepsWhatWasKnown: a broken record must not look like a deletion.
 func TestUnreadableRecordKeepsWhatWasKnown(t *testing.T) {
 	f := newFleet(t)
@@ -387,7 +454,7 @@ func TestIntentsWitnessDeletions(t *testing.T) {
 	f.commit(f.generation(1, 3, 1, plan.Established))
 
 	for key, value := range map[string]string{
-		"intent/host/host-3": uidOf(3).String(), "intent/policy/mesh": "", "intent/confirm/host-1": "", "intent/confirm/all": "",
+		"intent/host/host-3": uidOf(3).String(), "intent/policy/mesh": "", "intent/confirm/host-1": "", "intent/confirm/ALL": "",
 	} {
 		revision, err := f.store.Commit(f.ctx, store.Txn{Puts: []store.Put{{Key: key, Value: []byte(value)}}})
 		if err != nil {

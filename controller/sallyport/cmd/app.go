@@ -108,7 +108,7 @@ machine, by its unix socket (--socket).`,
 	root.SetVersionTemplate("sallyport {{.Version}}\n")
 	root.AddCommand(
 		a.applyCommand(), a.diffCommand(), a.getCommand(), a.deleteCommand(),
-		a.joinTokenCommand(), a.rekeyCommand(), a.statusCommand(),
+		a.joinTokenCommand(), a.rekeyCommand(), a.confirmDeletionsCommand(), a.statusCommand(),
 		a.caCommand(), a.operatorCommand(), a.backupCommand(), a.restoreCommand(),
 		a.versionCommand(), exitCodesTopic(),
 	)

@@ -368,6 +368,17 @@ func (f *fake) Rekey(_ context.Context, in *operatorv1.RekeyRequest) (*operatorv
 	return &operatorv1.RekeyResponse{Pairs: f.status.GetPairsWanted(), RekeyBefore: timestamppb.New(before)}, nil
 }
 
+func (f *fake) ConfirmDeletions(_ context.Context, in *operatorv1.ConfirmDeletionsRequest) (*operatorv1.ConfirmDeletionsResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if in.GetHost() != "" && f.stored[ref(operatorv1.Kind_KIND_HOST, in.GetHost())] == nil {
+		return nil, missing(operatorv1.Kind_KIND_HOST, in.GetHost())
+	}
+	held := f.status.GetPairsHeld()
+	f.status.PairsHeld = 0
+	return &operatorv1.ConfirmDeletionsResponse{Pairs: held}, nil
+}
+
 func (f *fake) RotateCA(_ context.Context, in *operatorv1.RotateCARequest) (*operatorv1.RotateCAResponse, error) {
 	if in.GetStep() == operatorv1.RotateStep_ROTATE_STEP_FINISH && !in.GetForce() {
 		return nil, refusal(codes.FailedPrecondition, "3 hosts still hold certificates of the old root: wait for them or use force")

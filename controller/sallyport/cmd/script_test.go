@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 //	fleet event REASON MESSAGE               stores an event
 //	fleet delete REF                         deletes a resource
 //	fleet pairs UP WANTED [A B REASON]       sets the status
+//	fleet held N                             sets how many deletions wait
 //	fleet down | up                          stops and starts the server
 //	fleet fail METHOD CODE MESSAGE           makes the next call fail
 //	fleet rekeys HOST ...                    a rekey makes new generations of these hosts with host z
@@ -163,6 +164,10 @@ func fleetCommand(ts *testscript.TestScript, _ bool, args []string) {
 		c.drop(args[0])
 	case "pairs":
 		c.setPairs(ts, args)
+	case "held":
+		n, err := strconv.ParseUint(args[0], 10, 64)
+		ts.Check(err)
+		c.status.PairsHeld = n
 	case "rekeys":
 		c.rekeyed = func(created time.Time) {
 			c.mu.Lock()
