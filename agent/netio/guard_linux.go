@@ -70,7 +70,7 @@ func RestoreGuard(ctx context.Context, stateDir string) error {
 	if err != nil || s == nil {
 		return err
 	}
-	return loadGuard(ctx, s.config(stateDir), supported(s.Desired))
+	return loadGuard(ctx, s.config(stateDir), s.Desired)
 }
 
 // GuardCounters reads the guard's counters: packets dropped, by counter name.

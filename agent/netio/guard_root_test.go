@@ -253,7 +253,7 @@ func TestGuardWhenAllIsRemote(t *testing.T) {
 	l.gateway.Do(func() {
 		if err = l.network.Apply(t.Context(), d); err == nil {
 			var v4 *netio.UDPSocket
-			v4, marked, err = netio.ListenUDP(4501, netio.DefaultMark)
+			v4, marked, err = netio.ListenUDP(4500, netio.DefaultMark)
 			t.Cleanup(func() { v4.Close(); marked.Close() })
 		}
 	})
@@ -264,8 +264,8 @@ func TestGuardWhenAllIsRemote(t *testing.T) {
 		ns.Run("ip", "neigh", "flush", "all")
 	}
 	t.Run("neighbour discovery", func(t *testing.T) {
-		l.in(t).delivered(l.evil, "[fd16::2]:4501", func() error {
-			_, err := marked.Send([][]byte{[]byte("outer")}, []netip.AddrPort{netip.MustParseAddrPort("[fd16::2]:4501")})
+		l.in(t).delivered(l.evil, "[fd16::2]:4500", func() error {
+			_, err := marked.Send([][]byte{[]byte("outer")}, []netip.AddrPort{netip.MustParseAddrPort("[fd16::2]:4500")})
 			return err
 		})
 	})
@@ -368,4 +368,103 @@ func (l *guardLab) rawDelivered(network, from, to string) {
 	if _, err := in.Read(make([]byte, 64)); err != nil {
 		l.t.Errorf("not delivered: %v; %v", err, l.counters())
 	}
+}
+
+// sendMarked is send from a socket that carries our mark, as any user's ping -m can on many systems.
+func (l *guardLab) sendMarked(ns *nstest.Namespace, from, to string) error {
+	var err error
+	ns.Do(func() {
+		d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.MustParseAddrPort(from)), Control: netio.MarkControl(netio.DefaultMark)}
+		var c net.Conn
+		if c, err = d.Dial("udp", to); err == nil {
+			defer c.Close()
+			_, err = c.Write([]byte("clear"))
+		}
+	})
+	return err
+}
+
+// TestTheMarkIsNoPassport: with our mark a packet goes round the TUN; only outer packets and the uplink may
+// then leave.
+func TestTheMarkIsNoPassport(t *testing.T) {
+	l := newGuardLab(t)
+	for _, c := range []struct{ name, from, to string }{
+		{"to a remote subnet", "172.16.0.1:1", "192.168.6.5:9"},
+		{"to a remote subnet v6", "[fd16::1]:1", "[fd06::5]:9"},
+		{"to an overlay address", "172.16.0.1:1", "10.99.0.2:4500"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := l.in(t)
+			l.dropped(netio.CounterClearOut, func() error { return l.sendMarked(l.gateway, c.from, c.to) })
+		})
+	}
+	t.Run("ping -m", func(t *testing.T) {
+		l := l.in(t)
+		l.dropped(netio.CounterClearOut, func() error {
+			_, err := l.gateway.Output("ping", "-m", fmt.Sprint(netio.DefaultMark), "-c", "1", "-W", "1", "192.168.6.5")
+			return err
+		})
+	})
+	t.Run("outer packets", func(t *testing.T) {
+		l := l.in(t)
+		l.delivered(l.evil, "192.168.6.5:4500", func() error { return l.sendMarked(l.gateway, "172.16.0.1:4500", "192.168.6.5:4500") })
+	})
+}
+
+// TestMasqueradedPacketsAreOurs: the agent is dead, and the host masquerades for its containers. What they
+// send to a remote subnet went through the tunnel as the host's own while the agent lived.
+func TestMasqueradedPacketsAreOurs(t *testing.T) {
+	l := newGuardLab(t)
+	container := nstest.New(t)
+	nstest.Connect(t, l.gateway, "br0", prefixes("172.17.0.1/24"), container, "eth0", prefixes("172.17.0.2/24"))
+	container.Run("ip", "route", "add", "default", "via", "172.17.0.1")
+	l.gateway.Run("nft", "add table ip nat; add chain ip nat post { type nat hook postrouting priority srcnat; }; "+
+		"add rule ip nat post ip saddr 172.17.0.0/24 oifname != \"br0\" masquerade")
+	l.delivered(l.evil, "172.16.0.2:9", func() error { return l.send(container, "172.17.0.2:1", "172.16.0.2:9") })
+	l.gateway.Run("ip", "link", "del", "sally0")
+	l.dropped(netio.CounterClearOut, func() error { return l.send(container, "172.17.0.2:1", "192.168.6.5:9") })
+}
+
+// TestPoolThatContainsTheController: a mistake that only the controller can mend, so the uplink must live.
+func TestPoolThatContainsTheController(t *testing.T) {
+	l := newGuardLab(t)
+	d := desired
+	d.Pools = prefixes("10.99.0.0/16", "172.16.0.0/16", "fd99::/64")
+	d.Uplink = []netip.AddrPort{netip.MustParseAddrPort("172.16.0.2:7443")}
+	var err error
+	l.gateway.Do(func() { err = l.network.Apply(t.Context(), d) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listener net.Listener
+	l.evil.Do(func() { listener, err = net.Listen("tcp", "172.16.0.2:7443") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	l.gateway.Do(func() {
+		var c net.Conn
+		dialer := net.Dialer{Timeout: 5 * time.Second, Control: netio.MarkControl(netio.DefaultMark)}
+		if c, err = dialer.Dial("tcp", "172.16.0.2:7443"); err == nil {
+			c.Close()
+		}
+	})
+	if err != nil {
+		t.Errorf("the uplink is cut off: %v; %v", err, l.counters())
+	}
+	t.Run("but nobody connects from its port", func(t *testing.T) {
+		l := l.in(t)
+		l.dropped(netio.CounterSpoofed, func() error {
+			var err error
+			l.evil.Do(func() {
+				d := net.Dialer{Timeout: 100 * time.Millisecond, LocalAddr: &net.TCPAddr{IP: net.IPv4(172, 16, 0, 2), Port: 7443},
+					Control: func(_, _ string, c syscall.RawConn) error {
+						return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+					}}
+				_ = listener.Close()
+				_, err = d.Dial("tcp", "172.16.0.1:22")
+			})
+			return err
+		})
+	})
 }

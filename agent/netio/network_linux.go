@@ -90,11 +90,11 @@ func (n *Network) applyGuard(ctx context.Context, d Desired) error {
 	if err := newState(n.config, d, n.srcValidMark).save(n.config.StateDir); err != nil {
 		return err
 	}
-	return loadGuard(ctx, n.config, supported(d))
+	return loadGuard(ctx, n.config, d)
 }
 
-// supported is d without IPv6 on a kernel that has none (ipv6.disable=1): there is nothing to configure,
-// and nothing that could leave in clear.
+// supported is d without IPv6 on a kernel that has none (ipv6.disable=1): there is nothing to configure.
+// The guard is loaded whole all the same: at boot IPv6 may be a module that comes later.
 func supported(d Desired) Desired {
 	if HasIPv6() {
 		return d
@@ -160,7 +160,8 @@ func (n *Network) prepareIPv6(link netlink.Link) error {
 	return nil
 }
 
-// HasIPv6 says whether the kernel has IPv6 at all. Where it has not, Apply leaves all IPv6 out.
+// HasIPv6 says whether the kernel has IPv6 at all. Where it has not, Apply leaves its addresses and routes
+// out.
 func HasIPv6() bool {
 	_, err := os.Stat("/proc/sys/net/ipv6/conf/all")
 	return err == nil

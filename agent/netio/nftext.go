@@ -21,12 +21,13 @@ const (
 //
 //	input, forward  to our overlay address, or from the pool            → spoofed
 //	                from a remote prefix to one of ours                 → clear_in
-//	forward, post   to a remote prefix or the pool, from one of ours    → clear_out
+//	post-routing    to a remote prefix or the pool, from one of ours    → clear_out
 //
 // As in routing the longer prefix wins: what stays among our own subnets passes although a remote prefix
 // contains them, and what concerns a remote prefix within our subnets is dropped.
 //
-// Post-routing is used and not output, because only there the outgoing interface is final.
+// Post-routing is used and not output, because only there the outgoing interface is final. It is looked at
+// before source NAT and after it: a container's packet that this host masquerades is ours too.
 func guardText(c Config, d Desired) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %[1]s {}\nflush table inet %[1]s\ntable inet %[1]s {\n", c.NFTable)
@@ -37,6 +38,7 @@ func guardText(c Config, d Desired) string {
 	chain(&b, "arrive", "input priority filter - 5", arriveRules(c, d, true))
 	chain(&b, "transit", "forward priority filter - 5", arriveRules(c, d, false))
 	chain(&b, "leave", "postrouting priority filter", leaveRules(c, d))
+	chain(&b, "leave_translated", "postrouting priority srcnat + 10", leaveRules(c, d))
 	b.WriteString("}\n")
 	// Strict rp_filter also judges the sender of an ARP request. If a remote subnet contains our
 	// own link, its neighbours would get no answer.
@@ -84,15 +86,22 @@ func arriveRules(c Config, d Desired, local bool) []string {
 		if own := hostPrefixes(d.Addresses, is4); len(own) > 0 {
 			rules = append(rules, match(is4, "daddr", own)+" counter name "+CounterSpoofed+" drop")
 		}
+	}
+	if local {
+		// Only answers: nobody opens a connection to us from a controller's port. This comes before
+		// the pool, or a pool that contains a controller would be beyond repair.
+		for _, u := range d.Uplink {
+			rules = append(rules, fmt.Sprintf("%s saddr %s tcp sport %d tcp flags & (syn | ack) != syn accept",
+				family(u.Addr()), u.Addr(), u.Port()))
+		}
+	}
+	for _, is4 := range []bool{true, false} {
 		if pool := ofFamily(d.Pools, is4); len(pool) > 0 {
 			rules = append(rules, match(is4, "saddr", pool)+" counter name "+CounterSpoofed+" drop")
 		}
 	}
 	if local {
 		rules = append(rules, fmt.Sprintf("udp dport { 500, %d } accept", c.Port), "meta l4proto { esp, ah } accept")
-		for _, u := range d.Uplink {
-			rules = append(rules, fmt.Sprintf("%s saddr %s tcp sport %d accept", family(u.Addr()), u.Addr(), u.Port()))
-		}
 		rules = append(rules, dhcp+" accept")
 		rules = append(rules, neighbourRules()...)
 	}
@@ -113,11 +122,21 @@ func arriveRules(c Config, d Desired, local bool) []string {
 	return rules
 }
 
-func leaveRules(c Config, d Desired) []string {
-	rules := []string{
-		fmt.Sprintf("oifname %s accept", through(c)),
-		fmt.Sprintf("fib saddr type local meta mark %#x accept", c.Mark), // SO_MARK needs CAP_NET_ADMIN: only ours
+// ownPackets pass what goes through the TUN, and our own outer packets. The mark is not enough: who may
+// open raw sockets may set it too, and on many systems ping does it for any user (ping -m).
+func ownPackets(c Config, d Desired) []string {
+	ours := fmt.Sprintf("fib saddr type local meta mark %#x ", c.Mark)
+	rules := append([]string{fmt.Sprintf("oifname %s accept", through(c))},
+		ours+fmt.Sprintf("udp sport { 500, %d } accept", c.Port),
+		ours+"meta l4proto { esp, ah } accept")
+	for _, u := range d.Uplink {
+		rules = append(rules, ours+fmt.Sprintf("%s daddr %s tcp dport %d accept", family(u.Addr()), u.Addr(), u.Port()))
 	}
+	return rules
+}
+
+func leaveRules(c Config, d Desired) []string {
+	rules := ownPackets(c, d)
 	// A client without an address sends from 0.0.0.0, which counts as broadcast. Forwarded packets
 	// do not match.
 	rules = append(rules, "fib saddr type { local, broadcast } "+dhcp+" accept")
