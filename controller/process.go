@@ -30,6 +30,7 @@ type process struct {
 	log     *slog.Logger
 	closers []func() error
 
+	etcd        *store.Embedded // nil with an external cluster
 	keys        *store.Keyring
 	store       *store.Store
 	view        *store.View
@@ -61,11 +62,20 @@ func open(ctx context.Context, o options, log *slog.Logger) (_ *process, err err
 	if p.fleet, err = found(opening, p.store, o); err != nil {
 		return nil, err
 	}
-	if p.view, err = p.store.View(ctx); err != nil { // it lives as long as ctx
-		return nil, err
+	return p, p.openView(ctx)
+}
+
+// openView starts the view. It outlives ctx, which may end while it begins: calls that run then still need it.
+func (p *process) openView(ctx context.Context) (err error) {
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	begun := context.AfterFunc(ctx, cancel)
+	defer begun()
+	if p.view, err = p.store.View(life); err != nil {
+		cancel()
+		return err
 	}
-	p.closers = append(p.closers, func() error { p.view.Close(); return nil })
-	return p, nil
+	p.closers = append(p.closers, func() error { cancel(); p.view.Close(); return nil })
+	return nil
 }
 
 // openStore starts etcd, or connects to it.
@@ -86,12 +96,12 @@ func (p *process) openStore(ctx context.Context) error {
 	}
 	endpoints := o.etcdEndpoints
 	if len(endpoints) == 0 {
-		etcd, err := store.StartEmbedded(store.EmbeddedConfig{DataDir: o.etcdDir(), Log: p.log})
+		p.etcd, err = store.StartEmbedded(store.EmbeddedConfig{DataDir: o.etcdDir(), Log: p.log})
 		if err != nil {
 			return fmt.Errorf("--data-dir: %w", err)
 		}
-		p.closers = append(p.closers, etcd.Close)
-		endpoints = etcd.Endpoints()
+		p.closers = append(p.closers, p.etcd.Close)
+		endpoints = p.etcd.Endpoints()
 	}
 	tls, err := o.etcdTLS()
 	if err != nil {
@@ -122,6 +132,9 @@ func (p *process) close() error {
 // start builds the services and runs what of them runs by itself.
 func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 	o := p.options
+	if p.etcd != nil {
+		group.Go(func() error { return p.etcd.Wait(ctx) })
+	}
 	p.events = store.NewEvents(p.store, p.log)
 	p.world = world.New(world.Config{View: p.view, Incarnation: p.incarnation.Number, Log: p.log})
 	group.Go(func() error { return p.world.Run(ctx) })

@@ -55,8 +55,12 @@ func runIncarnation(ctx context.Context, o options, log *slog.Logger, out io.Wri
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := p.bring(ctx, group, out); err != nil {
+	// The ports close first: what answers the calls that run outlives them.
+	services, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	if err := p.bring(ctx, services, stop, group, out); err != nil {
 		cancel()
+		stop()
 		return errors.Join(err, group.Wait())
 	}
 	log.Info("controller is ready", "name", o.name, "listen", o.listen, "socket", o.socket,
@@ -67,12 +71,13 @@ func runIncarnation(ctx context.Context, o options, log *slog.Logger, out io.Wri
 	return group.Wait()
 }
 
-// bring starts the services, opens the ports and, for a new fleet, says what to do next.
-func (p *process) bring(ctx context.Context, group *errgroup.Group, out io.Writer) error {
-	if err := p.start(ctx, group); err != nil {
+// bring starts the services, opens the ports and, for a new fleet, says what to do next. The ports live as
+// long as ctx; when they are closed, stop ends the services.
+func (p *process) bring(ctx, services context.Context, stop func(), group *errgroup.Group, out io.Writer) error {
+	if err := p.start(services, group); err != nil {
 		return err
 	}
-	if err := p.serve(ctx, group); err != nil {
+	if err := p.serve(ctx, stop, group); err != nil {
 		return err
 	}
 	return p.welcome(ctx, out)
@@ -82,7 +87,7 @@ func (p *process) bring(ctx context.Context, group *errgroup.Group, out io.Write
 var errStopped = errors.New("stopped")
 
 // serve opens the ports.
-func (p *process) serve(ctx context.Context, group *errgroup.Group) error {
+func (p *process) serve(ctx context.Context, stopServices func(), group *errgroup.Group) error {
 	server, err := rpc.New(rpc.Config{Auth: p.identity, TLS: p.identity.ServerConfig(), Register: p.register, Log: p.log})
 	if err != nil {
 		return err
@@ -102,6 +107,7 @@ func (p *process) serve(ctx context.Context, group *errgroup.Group) error {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 		defer cancel()
 		server.Shutdown(stop)
+		stopServices()
 		return errStopped
 	})
 	if p.options.metricsListen != "" {

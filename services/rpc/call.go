@@ -64,6 +64,11 @@ func (v *validStream) RecvMsg(message any) error {
 
 // call finds the caller, asks the table, runs the handler and turns its error into a status.
 func (s *Server) call(ctx context.Context, method string, handle func(context.Context) error) error {
+	ctx, end, err := s.calls.begin(ctx, method)
+	if err != nil {
+		return statusOf(err).Err()
+	}
+	defer end()
 	who, err := s.callerOf(ctx)
 	if err == nil {
 		err = authorise(method, who)
@@ -73,6 +78,9 @@ func (s *Server) call(ctx context.Context, method string, handle func(context.Co
 	}
 	if err == nil {
 		return nil
+	}
+	if errors.Is(context.Cause(ctx), errStopping) {
+		return statusOf(errStopping).Err()
 	}
 	reply := statusOf(err)
 	s.log.LogAttrs(ctx, level(reply.Code()), "call failed", slog.String("method", method),

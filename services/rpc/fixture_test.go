@@ -63,6 +63,15 @@ func (r *resources) Get(ctx context.Context, req *operatorv1.GetRequest) (*opera
 	return r.get(ctx, req)
 }
 
+// Watch lasts until it is ended.
+func (r *resources) Watch(_ *operatorv1.WatchRequest, stream operatorv1.ResourceService_WatchServer) error {
+	if err := stream.Send(&operatorv1.WatchResponse{}); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	return stream.Context().Err()
+}
+
 // syncs reads messages until the end or an error.
 type syncs struct {
 	fleetv1.UnimplementedSyncServiceServer

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -91,6 +92,7 @@ type Server struct {
 	limits    Limits
 	health    *health.Server
 	tls, unix *grpc.Server
+	calls     *calls
 }
 
 // New makes a server with all services, health on both ports and reflection on the unix socket. It
@@ -105,7 +107,7 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{auth: c.Auth, log: c.Log, limits: c.Limits.withDefaults(), health: health.NewServer()}
+	s := &Server{auth: c.Auth, log: c.Log, limits: c.Limits.withDefaults(), health: health.NewServer(), calls: newCalls()}
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	s.tls = grpc.NewServer(append(s.tlsOptions(c.TLS), c.Options...)...)
 	s.unix = grpc.NewServer(append(s.unixOptions(), c.Options...)...)
@@ -176,21 +178,33 @@ func (s *Server) SetServing(yes bool) {
 	s.health.SetServingStatus("", status)
 }
 
-// Shutdown stops taking connections and calls, and waits for the calls that run. When ctx ends it
-// cuts them off; long streams should have been ended before.
+// flushTime is how long answers may take to leave when no call runs any more. A host that is gone does
+// not hold a controller up: gRPC would wait for its goodbye.
+const flushTime = 250 * time.Millisecond
+
+// Shutdown stops taking connections and calls, ends the streams that have no end of their own, and waits
+// for the other calls that run. When ctx ends it cuts them off.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.health.Shutdown()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.tls.GracefulStop()
-		s.unix.GracefulStop()
-	}()
+	s.calls.stop()
+	var stopping sync.WaitGroup
+	stopping.Go(s.tls.GracefulStop)
+	stopping.Go(s.unix.GracefulStop)
+	gone := make(chan struct{})
+	go func() { defer close(gone); stopping.Wait() }()
 	select {
-	case <-done:
+	case <-gone:
+		return
+	case <-s.calls.idle():
 	case <-ctx.Done():
-		s.tls.Stop()
-		s.unix.Stop()
-		<-done
 	}
+	flush := time.NewTimer(flushTime)
+	defer flush.Stop()
+	select {
+	case <-gone:
+	case <-flush.C:
+	}
+	s.tls.Stop()
+	s.unix.Stop()
+	<-gone
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -42,6 +44,7 @@ type Embedded struct {
 	endpoint string
 	unlock   func() error
 	once     sync.Once
+	closed   atomic.Bool
 }
 
 // StartEmbedded starts the member and waits until it serves. Errors say what is
@@ -70,7 +73,9 @@ func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
 }
 
 func (e *Embedded) start(c EmbeddedConfig, endpoint url.URL) error {
-	server, err := embed.StartEtcd(c.etcdConfig(endpoint))
+	cfg := c.etcdConfig(endpoint)
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLoggerUntil(c.Log, &e.closed))
+	server, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return fmt.Errorf("store: start etcd in %s: %w", c.DataDir, err)
 	}
@@ -104,7 +109,6 @@ func (c EmbeddedConfig) etcdConfig(endpoint url.URL) *embed.Config {
 	cfg.SnapshotCount = snapshotEvery
 	cfg.SnapshotCatchUpEntries = catchUpEntries
 	cfg.EnableGRPCGateway = false
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLogger(c.Log))
 	return cfg
 }
 
@@ -155,13 +159,23 @@ func (c EmbeddedConfig) prepareDirs() error {
 // Endpoints are for Config.Endpoints.
 func (e *Embedded) Endpoints() []string { return []string{e.endpoint} }
 
-// Err reports that the member has stopped by itself.
-func (e *Embedded) Err() <-chan error { return e.etcd.Err() }
+// Wait returns an error when the member stops by itself, and nil when ctx ends.
+func (e *Embedded) Wait(ctx context.Context) error {
+	select {
+	case err := <-e.etcd.Err():
+		return fmt.Errorf("store: the embedded etcd stopped: %w", err)
+	case <-e.etcd.Server.StopNotify():
+		return errors.New("store: the embedded etcd stopped by itself: see its last log lines")
+	case <-ctx.Done():
+		return nil
+	}
+}
 
 // Close stops the member. Close its Stores first: open watches delay it.
 func (e *Embedded) Close() error {
 	var err error
 	e.once.Do(func() {
+		e.closed.Store(true)
 		if e.etcd != nil {
 			e.etcd.Close()
 		}

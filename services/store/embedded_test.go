@@ -1,6 +1,9 @@
 package store_test
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +50,39 @@ func TestEmbeddedKeepsItsData(t *testing.T) {
 		if mode := must(os.Stat(path))(t).Mode().Perm(); mode != 0o700 {
 			t.Errorf("%s has mode %v", path, mode)
 		}
+	}
+}
+
+// TestEmbeddedThatStops: a controller must not go on without its store.
+func TestEmbeddedThatStops(t *testing.T) {
+	e := must(store.StartEmbedded(store.EmbeddedConfig{DataDir: shortDir(t)}))(t)
+	t.Cleanup(func() { e.Close() })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Wait(ctx); err != nil {
+		t.Errorf("a member that runs: %v", err)
+	}
+	store.StopMember(e)
+	if err := e.Wait(bounded(t)); err == nil || !strings.Contains(err.Error(), "stopped") {
+		t.Errorf("a member that has stopped: %v", err)
+	}
+}
+
+// TestEmbeddedClosesQuietly: an operator who stops a controller shall see no error.
+func TestEmbeddedClosesQuietly(t *testing.T) {
+	var out bytes.Buffer
+	e := must(store.StartEmbedded(store.EmbeddedConfig{DataDir: shortDir(t), Log: slog.New(slog.NewTextHandler(&out, nil))}))(t)
+	s := must(store.Open(bounded(t), store.Config{Endpoints: e.Endpoints()}))(t)
+	must(s.View(t.Context()))(t)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	out.Reset()
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if out.Len() > 0 {
+		t.Errorf("closing says:\n%s", out.String())
 	}
 }
 

@@ -51,3 +51,6 @@ func WriteBackup(w io.Writer, keys *Keyring, kvs ...KV) error {
 	}
 	return out.finish(keys)
 }
+
+// StopMember stops the etcd in e behind its back.
+func StopMember(e *Embedded) { e.etcd.Server.Stop() }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -15,14 +16,21 @@ import (
 type slogCore struct {
 	log    *slog.Logger
 	fields []zapcore.Field
+	closed *atomic.Bool // nil: never
 }
 
-func zapLogger(log *slog.Logger) *zap.Logger {
-	return zap.New(slogCore{log: log.With("component", "etcd")})
+func zapLogger(log *slog.Logger) *zap.Logger { return zapLoggerUntil(log, nil) }
+
+// zapLoggerUntil is zapLogger for a member that is to be closed: from then on all is detail, since etcd
+// calls the end of its listeners an error.
+func zapLoggerUntil(log *slog.Logger, closed *atomic.Bool) *zap.Logger {
+	return zap.New(slogCore{log: log.With("component", "etcd"), closed: closed})
 }
 
-func slogLevel(l zapcore.Level) slog.Level {
+func (c slogCore) level(l zapcore.Level) slog.Level {
 	switch {
+	case c.closed != nil && c.closed.Load():
+		return slog.LevelDebug
 	case l >= zapcore.ErrorLevel:
 		return slog.LevelError
 	case l == zapcore.WarnLevel:
@@ -35,7 +43,7 @@ func slogLevel(l zapcore.Level) slog.Level {
 
 // Enabled implements zapcore.LevelEnabler.
 func (c slogCore) Enabled(l zapcore.Level) bool {
-	return c.log.Enabled(context.Background(), slogLevel(l))
+	return c.log.Enabled(context.Background(), c.level(l))
 }
 
 // With implements zapcore.Core.
@@ -62,7 +70,7 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, name := range slices.Sorted(maps.Keys(enc.Fields)) {
 		attrs = append(attrs, slog.Any(name, enc.Fields[name]))
 	}
-	c.log.LogAttrs(context.Background(), slogLevel(e.Level), e.Message, attrs...)
+	c.log.LogAttrs(context.Background(), c.level(e.Level), e.Message, attrs...)
 	return nil
 }
 
