@@ -44,6 +44,7 @@ func (s *Service) GetStatus(ctx context.Context, req *operatorv1.GetStatusReques
 	w.controller(s.view.Err(), resp.GetController())
 	health, err := s.store.Status(ctx)
 	resp.Store = storeStatus(snapshot.Revision(), health)
+	resp.Store.Unreachable = err != nil
 	w.store(resp.GetStore(), health, err)
 
 	most := int(req.GetMaxPairs())

@@ -209,10 +209,13 @@ func TestStatusWithoutEtcd(t *testing.T) {
 	f.create(hostResource("h", nil))
 	link.Cut()
 	s := f.status(&operatorv1.GetStatusRequest{})
-	if s.GetHosts() != 1 || !warns(s, "etcd does not answer") {
-		t.Errorf("hosts %d, warnings %q", s.GetHosts(), s.GetWarnings())
+	if s.GetHosts() != 1 || !s.GetStore().GetUnreachable() || !warns(s, "etcd does not answer") {
+		t.Errorf("hosts %d, store %v, warnings %q", s.GetHosts(), s.GetStore(), s.GetWarnings())
 	}
 	link.Heal()
+	if s := f.status(&operatorv1.GetStatusRequest{}); s.GetStore().GetUnreachable() {
+		t.Errorf("etcd is back: store %v", s.GetStore())
+	}
 }
 
 func TestRekey(t *testing.T) {

@@ -168,6 +168,8 @@ func fleetCommand(ts *testscript.TestScript, _ bool, args []string) {
 		n, err := strconv.ParseUint(args[0], 10, 64)
 		ts.Check(err)
 		c.status.PairsHeld = n
+	case "etcd":
+		c.status.Store.Unreachable = args[0] == "down"
 	case "rekeys":
 		c.rekeyed = func(created time.Time) {
 			c.mu.Lock()

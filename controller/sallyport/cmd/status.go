@@ -31,7 +31,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Say whether everything wanted is up, and if not, why",
 		Long: `Say how the fleet is: the controller, the store, the hosts, and each wanted pair of hosts that is not
-up, with the reason. The exit status is 0 when every pair is up and every host connected, and 9 when not.`,
+up, with the reason. The exit status is 0 when every pair is up, every host connected and the store in
+order, and 9 when not.`,
 		Example: `  sallyport status
   sallyport status --all
   sallyport status --wait --timeout 2m && ./deploy`,
@@ -79,8 +80,11 @@ func ask(ctx context.Context, client operatorv1.AdminServiceClient) (*operatorv1
 
 // allUp is what status and --wait mean by it.
 func allUp(f *operatorv1.GetStatusResponse) bool {
-	return f.GetPairsUp() >= f.GetPairsWanted() && f.GetHostsConnected() >= f.GetHosts() && len(f.GetStore().GetAlarms()) == 0
+	return f.GetPairsUp() >= f.GetPairsWanted() && f.GetHostsConnected() >= f.GetHosts() && inOrder(f.GetStore())
 }
+
+// inOrder says whether the store takes changes.
+func inOrder(st *operatorv1.StoreStatus) bool { return !st.GetUnreachable() && len(st.GetAlarms()) == 0 }
 
 // await asks until all is up. A controller that is away meanwhile is waited for, too. When the time
 // is over the last answer is returned, or, without one, the last error.
@@ -176,7 +180,7 @@ func (s *status) summary(f *operatorv1.GetStatusResponse) render.Table {
 	if c.GetPlanner() == "" {
 		t.Rows = append(t.Rows, row("Planner", "none: nobody makes or renews keys now", render.Bad))
 	}
-	t.Rows = append(t.Rows, row("Store", storeLine(st), style(len(st.GetAlarms()) == 0)))
+	t.Rows = append(t.Rows, row("Store", storeLine(st), style(inOrder(st))))
 	t.Rows = append(t.Rows,
 		row("Hosts", fmt.Sprintf("%d of %d connected", f.GetHostsConnected(), f.GetHosts()), style(f.GetHostsConnected() >= f.GetHosts())),
 		row("Pairs", pairsLine(f), style(f.GetPairsUp() >= f.GetPairsWanted())))
@@ -187,6 +191,9 @@ func (s *status) summary(f *operatorv1.GetStatusResponse) render.Table {
 }
 
 func storeLine(st *operatorv1.StoreStatus) string {
+	if st.GetUnreachable() {
+		return fmt.Sprintf("revision %d; etcd does not answer", st.GetRevision())
+	}
 	line := fmt.Sprintf("revision %d, %s of %s", st.GetRevision(), render.Bytes(st.GetDbSize()), render.Bytes(st.GetQuota()))
 	for _, alarm := range st.GetAlarms() {
 		line += ", alarm " + alarm

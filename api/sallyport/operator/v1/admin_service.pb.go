@@ -365,7 +365,9 @@ type StoreStatus struct {
 	// Size at which etcd stops writing, bytes.
 	Quota int64 `protobuf:"varint,4,opt,name=quota,proto3" json:"quota,omitempty"`
 	// Alarms, for example NOSPACE.
-	Alarms        []string `protobuf:"bytes,5,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	Alarms []string `protobuf:"bytes,5,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	// True while etcd does not answer: nothing can be changed, and the sizes are not known.
+	Unreachable   bool `protobuf:"varint,6,opt,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -433,6 +435,13 @@ func (x *StoreStatus) GetAlarms() []string {
 		return x.Alarms
 	}
 	return nil
+}
+
+func (x *StoreStatus) GetUnreachable() bool {
+	if x != nil {
+		return x.Unreachable
+	}
+	return false
 }
 
 // PairStatus is the state of one wanted pair.
@@ -1343,13 +1352,14 @@ const file_sallyport_operator_v1_admin_service_proto_rawDesc = "" +
 	"\ftrust_domain\x18\x04 \x01(\tR\vtrustDomain\x12 \n" +
 	"\vincarnation\x18\x05 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aplanner\x18\x06 \x01(\tR\aplanner\x12\x1b\n" +
-	"\troot_hash\x18\a \x01(\tR\brootHash\"\x95\x01\n" +
+	"\troot_hash\x18\a \x01(\tR\brootHash\"\xb7\x01\n" +
 	"\vStoreStatus\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x17\n" +
 	"\adb_size\x18\x02 \x01(\x03R\x06dbSize\x12#\n" +
 	"\x0edb_size_in_use\x18\x03 \x01(\x03R\vdbSizeInUse\x12\x14\n" +
 	"\x05quota\x18\x04 \x01(\x03R\x05quota\x12\x16\n" +
-	"\x06alarms\x18\x05 \x03(\tR\x06alarms\"\xd3\x01\n" +
+	"\x06alarms\x18\x05 \x03(\tR\x06alarms\x12 \n" +
+	"\vunreachable\x18\x06 \x01(\bR\vunreachable\"\xd3\x01\n" +
 	"\n" +
 	"PairStatus\x12\x15\n" +
 	"\x06host_a\x18\x01 \x01(\tR\x05hostA\x12\x15\n" +
