@@ -96,8 +96,8 @@ func (st *stream) run(ctx context.Context, rpc fleetv1.SyncService_SyncServer) e
 		st.end(err)
 		return err
 	case <-ctx.Done():
-		st.end(ctx.Err())
-		return ctx.Err()
+		st.end(context.Cause(ctx))
+		return st.why
 	case <-st.over:
 	}
 	timer := time.NewTimer(farewell)
