@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,6 +17,7 @@ import (
 
 	"sallyport.dev/sallyport/agent/local"
 	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/agent/uplink"
 	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
@@ -26,13 +30,33 @@ func cleanupCommand() *cobra.Command {
 protected may leave in clear. Stop the agent first. The identity stays: delete the state directory to
 forget it.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return netio.Cleanup(cmd.Context(), o.network()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.checkNetwork(); err != nil {
+				return err
+			}
+			return cleanUp(cmd.Context(), &o)
+		},
 	}
 	registerNetwork(cmd.Flags(), &o)
 	cmd.Flags().StringVar(&o.stateDir, "state-dir", defaultStateDir, "directory of the saved guard")
 	cmd.Flags().StringVar(&o.runDir, "run-dir", defaultRunDir, "not used; for symmetry with run")
 	_ = cmd.Flags().MarkHidden("run-dir")
 	return cmd
+}
+
+// cleanUp holds the state directory meanwhile: an agent that runs would install everything again.
+func cleanUp(ctx context.Context, o *options) error {
+	if _, err := os.Stat(o.stateDir); err == nil {
+		state, err := uplink.OpenState(o.stateDir)
+		if errors.Is(err, uplink.ErrStateInUse) {
+			return fmt.Errorf("%w: stop the agent first (systemctl stop sallyport-agent)", err)
+		}
+		if err != nil {
+			return err
+		}
+		defer state.Close()
+	}
+	return netio.Cleanup(ctx, o.network())
 }
 
 func guardCommand() *cobra.Command {
@@ -44,7 +68,7 @@ func guardCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return netio.RestoreGuard(cmd.Context(), stateDir) },
 	}
 	restore.Flags().StringVar(&stateDir, "state-dir", defaultStateDir, "directory of the saved guard")
-	cmd := &cobra.Command{Use: "guard", Short: "The rules that drop protected traffic in clear", Args: cobra.NoArgs}
+	cmd := others(&cobra.Command{Use: "guard", Short: "The rules that drop protected traffic in clear"})
 	cmd.AddCommand(restore)
 	return cmd
 }

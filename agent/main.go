@@ -71,7 +71,7 @@ func (usageError) Is(target error) bool { return target == errUsage }
 func (e usageError) Unwrap() error      { return e.error }
 
 func rootCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := others(&cobra.Command{
 		Use:   "sallyport-agent",
 		Short: "The agent of a Sallyport fleet",
 		Long: `The agent of a Sallyport fleet: it joins this host to the fleet and protects its traffic with ESP.
@@ -80,7 +80,7 @@ Exit statuses: 0 done, 1 failed, 2 wrong usage or configuration, 3 joining was r
 removed from the fleet.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-	}
+	})
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.AddCommand(runCommand(), cleanupCommand(), guardCommand(), statusCommand(), countersCommand(), saCommand(), &cobra.Command{
 		Use:   "version",
@@ -88,5 +88,29 @@ removed from the fleet.`,
 		Args:  cobra.NoArgs,
 		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },
 	})
+	usageArgs(cmd)
+	return cmd
+}
+
+// usageArgs makes a wrong operand or command below cmd wrong usage. A command that only has others prints its
+// help when it stands alone.
+func usageArgs(cmd *cobra.Command) {
+	if args := cmd.Args; args != nil {
+		cmd.Args = func(cmd *cobra.Command, operands []string) error {
+			if err := args(cmd, operands); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		usageArgs(c)
+	}
+}
+
+// others is a command that only has other commands.
+func others(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
 }

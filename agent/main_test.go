@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -40,9 +39,17 @@ func TestBadUsage(t *testing.T) {
 		"log level":         {[]string{"run", "--controller", "x:1", "--log-level", "loud"}, exitUsage, "debug, info"},
 		"no agent":          {[]string{"status", "--run-dir", dir}, exitFailure, "no agent answers"},
 		"output":            {[]string{"sa", "-o", "xml"}, exitUsage, "table or json"},
-		"table of others":   {[]string{"cleanup", "--table", "254", "--state-dir", dir}, exitFailure, "belong to the system"},
+		"table of others":   {[]string{"cleanup", "--table", "254", "--state-dir", dir}, exitUsage, "belong to the system"},
 		"nothing to do":     {[]string{"version"}, 0, ""},
-		"too many operands": {[]string{"status", "x"}, exitFailure, "unknown command"},
+		"too many operands": {[]string{"status", "x"}, exitUsage, "unknown command"},
+		"unknown command":   {[]string{"strat"}, exitUsage, "unknown command"},
+		"unknown guard":     {[]string{"guard", "restroe"}, exitUsage, "unknown command"},
+		"help":              {[]string{"guard"}, 0, ""},
+		"mark 0":            {[]string{"run", "--controller", "x:1", "--mark", "0"}, exitUsage, "--mark 0"},
+		"port 0":            {[]string{"run", "--controller", "x:1", "--listen-port", "0"}, exitUsage, "--listen-port 0"},
+		"table":             {[]string{"run", "--controller", "x:1", "--table", "40000"}, exitUsage, "--table 40000"},
+		"TUN":               {[]string{"run", "--controller", "x:1", "--tun", "a name of more than 15"}, exitUsage, "TUN name"},
+		"service name":      {[]string{"run", "--controller", "x:no-such-service"}, exitUsage, "no-such-service"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -76,6 +83,19 @@ func TestRunNeedsPrivileges(t *testing.T) {
 	}
 }
 
+func TestCleanupSparesALivingAgent(t *testing.T) {
+	dir := t.TempDir()
+	state, err := uplink.OpenState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer state.Close()
+	var out, errs bytes.Buffer
+	if status := run(t.Context(), []string{"cleanup", "--state-dir", dir}, &out, &errs); status != exitFailure || !strings.Contains(errs.String(), "stop the agent first") {
+		t.Errorf("status %d, %s", status, errs.String())
+	}
+}
+
 func TestExitStatus(t *testing.T) {
 	for want, err := range map[int]error{
 		exitRemoved: fmt.Errorf("x: %w", uplink.ErrRemoved), exitJoin: fmt.Errorf("x: %w", uplink.ErrJoinRefused),
@@ -87,13 +107,6 @@ func TestExitStatus(t *testing.T) {
 	}
 	if got := exitStatus(uplink.ErrNoToken); got != exitJoin {
 		t.Errorf("no token: %d", got)
-	}
-}
-
-func TestLookup(t *testing.T) {
-	got, err := lookup(context.Background(), []string{"192.0.2.1:7443", "[2001:db8::1]:443"})
-	if err != nil || fmt.Sprint(got) != "[192.0.2.1:7443 [2001:db8::1]:443]" {
-		t.Errorf("%v, %v", got, err)
 	}
 }
 

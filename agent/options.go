@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -78,12 +79,35 @@ func (o *options) check() error {
 		return usageError{errors.New("no controller: give --controller HOST:PORT")}
 	}
 	for _, c := range o.controllers {
-		if host, port, err := net.SplitHostPort(c); err != nil || host == "" || port == "" {
+		host, port, err := net.SplitHostPort(c)
+		if err != nil || host == "" || port == "" {
 			return usageError{fmt.Errorf("--controller %q: want HOST:PORT", c)}
 		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return usageError{fmt.Errorf("--controller %q: want a port from 1 to 65535", c)}
+		}
+	}
+	if err := o.checkNetwork(); err != nil {
+		return err
 	}
 	if o.mtu != 0 && (o.mtu < 1280 || o.mtu > 65535) {
 		return usageError{fmt.Errorf("--mtu %d: want 1280 (IPv6's least) to 65535", o.mtu)}
+	}
+	return nil
+}
+
+// checkNetwork refuses names and numbers under which nothing can be installed.
+func (o *options) checkNetwork() error {
+	switch {
+	case o.listenPort == 0:
+		return usageError{errors.New("--listen-port 0: the controller must know the port")}
+	case o.mark == 0:
+		return usageError{errors.New("--mark 0: the agent's own packets would go into the tunnel")}
+	case o.table < 1 || o.table > 32765:
+		return usageError{fmt.Errorf("--table %d: want 1 to 32765, since the rules have it as their preference", o.table)}
+	}
+	if err := o.network().Check(); err != nil {
+		return usageError{err}
 	}
 	return nil
 }

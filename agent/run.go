@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -56,6 +54,8 @@ type agent struct {
 	datapath  *datapath.Datapath
 	installer *install.Installer
 	uplink    *uplink.Uplink
+	// lastUplinks are the controllers' addresses in the agent's last life.
+	lastUplinks []netip.AddrPort
 }
 
 func (o *options) run(ctx context.Context) error {
@@ -143,6 +143,7 @@ func (a *agent) openNetwork(ctx context.Context, group *errgroup.Group) error {
 	if a.network, err = netio.NewNetwork(o.network()); err != nil {
 		return err
 	}
+	a.lastUplinks = saved.Uplink
 	a.installer, err = install.New(ctx, install.Config{
 		Datapath: a.datapath, Network: a.network, Saved: saved, FixedMTU: o.mtu != 0, Log: a.log,
 	})
@@ -162,6 +163,7 @@ func (a *agent) serve(ctx context.Context, group *errgroup.Group, socket net.Lis
 		return err
 	})
 	group.Go(func() error { return a.followControllers(ctx) })
+	group.Go(func() error { return a.keepInstalled(ctx) })
 	group.Go(func() error { return local.Serve(ctx, socket, a.source()) })
 	if a.options.metricsListen != "" {
 		if err := a.serveMetrics(ctx, group); err != nil {
@@ -188,60 +190,6 @@ func (a *agent) addresses() []netip.Addr {
 		a.log.Warn("the host's addresses cannot be listed", "err", err)
 	}
 	return addresses
-}
-
-const (
-	lookupTimeout = 10 * time.Second
-	lookupAgain   = 5 * time.Minute
-	lookupRetry   = 15 * time.Second
-)
-
-// followControllers keeps the exceptions for the controllers' addresses current. While a name cannot be
-// looked up, the last addresses stay.
-func (a *agent) followControllers(ctx context.Context) error {
-	for {
-		wait := lookupAgain
-		endpoints, err := lookup(ctx, a.options.controllers)
-		if err == nil {
-			err = a.installer.SetUplinks(endpoints)
-		}
-		if err != nil && ctx.Err() == nil {
-			a.log.Warn("the controllers' addresses are not known; the last ones stay", "err", err)
-			wait = lookupRetry
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		}
-	}
-}
-
-// lookup resolves host:port addresses.
-func lookup(ctx context.Context, controllers []string) ([]netip.AddrPort, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	var out []netip.AddrPort
-	for _, c := range controllers {
-		host, service, err := net.SplitHostPort(c)
-		if err != nil {
-			return nil, err
-		}
-		port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
-		if err != nil {
-			return nil, err
-		}
-		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		if err != nil {
-			return nil, fmt.Errorf("controller %s: %w", c, err)
-		}
-		for _, address := range addresses {
-			out = append(out, netip.AddrPortFrom(address.Unmap().WithZone(""), uint16(port)))
-		}
-	}
-	return out, nil
 }
 
 // source answers the agent's own commands.

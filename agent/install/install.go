@@ -37,6 +37,8 @@ type Datapath interface {
 type Network interface {
 	// Apply makes the system equal to what is desired.
 	Apply(context.Context, netio.Desired) error
+	// Repair puts back what others have changed since, and says what that was.
+	Repair(context.Context) ([]string, error)
 	// SetMTU sets the TUN's largest packet, bytes.
 	SetMTU(int) error
 }
@@ -172,6 +174,17 @@ func (i *Installer) Synced() error {
 	}
 	i.inherited = nil
 	return i.apply()
+}
+
+// Repair puts back what others have changed on this host, and says what that was. It tries again what has
+// failed.
+func (i *Installer) Repair() ([]string, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.applied == nil {
+		return nil, i.apply()
+	}
+	return i.config.Network.Repair(i.ctx)
 }
 
 // desired is the whole of what the system shall be; the caller holds mu.

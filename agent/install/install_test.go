@@ -39,6 +39,10 @@ func (h *host) Apply(_ context.Context, d netio.Desired) error {
 	return err
 }
 
+func (h *host) Repair(context.Context) ([]string, error) {
+	return []string{"guard"}, h.call("repair")
+}
+
 func (h *host) SetMTU(mtu int) error { h.mtu = mtu; return nil }
 
 func (h *host) SetPairs(ps ...datapath.Pair) error { return h.call("set %d", len(ps)) }
@@ -170,6 +174,24 @@ func TestAFailureIsTriedAgain(t *testing.T) {
 	if err := i.Configure(c); err != nil || len(h.desired.Addresses) != 1 {
 		t.Errorf("%+v, %v", h.desired, err)
 	}
+}
+
+func TestRepairTriesAgainWhatFailed(t *testing.T) {
+	h, i := newInstaller(t, netio.Desired{})
+	h.fail = "apply"
+	if err := i.SetPairs(pair(1, "10.1.0.0/24")); err == nil {
+		t.Fatal("no error")
+	}
+	h.fail = ""
+	h.takeLog()
+	if what, err := i.Repair(); err != nil || len(what) != 0 {
+		t.Errorf("%v, %v", what, err)
+	}
+	check(t, h, "apply []")
+	if what, err := i.Repair(); err != nil || !slices.Equal(what, []string{"guard"}) {
+		t.Errorf("%v, %v", what, err)
+	}
+	check(t, h, "repair")
 }
 
 func TestRangePrefixes(t *testing.T) {

@@ -24,11 +24,10 @@ func Cleanup(ctx context.Context, c Config) error {
 	if saved, err := loadState(c.StateDir); err == nil && saved != nil {
 		c, srcValidMark = saved.config(c.StateDir), saved.SrcValidMark
 	}
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("netio: netlink: %w", err)
+	n := &Network{config: c}
+	if err := n.open(); err != nil {
+		return err
 	}
-	n := &Network{config: c, handle: handle}
 	defer n.Close()
 	if err := errors.Join(n.removeRules(), n.removeRoutes(), n.removeLink()); err != nil {
 		return fmt.Errorf("netio: cleanup (the guard stays): %w", err)

@@ -63,6 +63,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Check says what is wrong with c: it would harm tables that are not ours, or be syntax to nft. A zero
+// value stands for the default.
+func (c Config) Check() error { return c.withDefaults().check() }
+
 // check refuses what would harm tables that are not ours, or text that nft would read as syntax.
 func (c Config) check() error {
 	switch {

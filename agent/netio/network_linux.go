@@ -24,9 +24,12 @@ const addrGenNone = 1
 type Network struct {
 	config Config
 	handle *netlink.Handle
+	dumps  *netlink.Handle // has the kernel filter by route table, where it can
 
 	mu           sync.Mutex
-	srcValidMark string // value to restore, as in state
+	srcValidMark string   // value to restore, as in state
+	guard        loaded   // by us
+	applied      *Desired // nil: not known, or not all of it
 }
 
 // NewNetwork checks c and opens a netlink socket. It installs nothing.
@@ -43,14 +46,28 @@ func NewNetwork(c Config) (*Network, error) {
 	if err == nil && old != nil {
 		n.srcValidMark = old.SrcValidMark
 	} // a damaged file is written anew by Apply
-	if n.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-		return nil, fmt.Errorf("netio: netlink: %w", err)
-	}
-	return n, nil
+	return n, n.open()
 }
 
-// Close closes the netlink socket. What was applied stays.
-func (n *Network) Close() { n.handle.Close() }
+// open opens the netlink sockets. A router may have a million routes in other tables than ours: with
+// NETLINK_GET_STRICT_CHK (Linux 4.20) the kernel leaves them out of the answer.
+func (n *Network) open() (err error) {
+	if n.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return fmt.Errorf("netio: netlink: %w", err)
+	}
+	if n.dumps, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		n.handle.Close()
+		return fmt.Errorf("netio: netlink: %w", err)
+	}
+	_ = n.dumps.SetStrictCheck(true)
+	return nil
+}
+
+// Close closes the netlink sockets. What was applied stays.
+func (n *Network) Close() {
+	n.handle.Close()
+	n.dumps.Close()
+}
 
 // Apply makes the system equal to d. It may be called again and again, with the same or another d: only
 // differences are touched. The guard comes first, so that at no time a packet can leave in clear that d
@@ -62,23 +79,14 @@ func (n *Network) Apply(ctx context.Context, d Desired) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.applied = nil
 	if err := n.applyGuard(ctx, d); err != nil {
 		return err
 	}
-	d = supported(d)
-	link, err := n.handle.LinkByName(n.config.TUNName)
-	if err != nil {
-		return fmt.Errorf("netio: TUN %s: %w", n.config.TUNName, err)
+	if _, err := n.connect(supported(d)); err != nil {
+		return err
 	}
-	if err := n.applyLink(link, d); err != nil {
-		return fmt.Errorf("netio: TUN %s: %w", n.config.TUNName, err)
-	}
-	if err := n.applyRoutes(link, d); err != nil {
-		return fmt.Errorf("netio: route table %d: %w", n.config.Table, err)
-	}
-	if err := n.applyRules(); err != nil {
-		return fmt.Errorf("netio: rule %d: %w", n.config.Preference, err)
-	}
+	n.applied = &d
 	return nil
 }
 
@@ -90,7 +98,7 @@ func (n *Network) applyGuard(ctx context.Context, d Desired) error {
 	if err := newState(n.config, d, n.srcValidMark).save(n.config.StateDir); err != nil {
 		return err
 	}
-	return loadGuard(ctx, n.config, d)
+	return n.load(ctx, d)
 }
 
 // supported is d without IPv6 on a kernel that has none (ipv6.disable=1): there is nothing to configure.
@@ -119,28 +127,32 @@ func (n *Network) setSrcValidMark() error {
 	return nil
 }
 
-func (n *Network) applyLink(link netlink.Link, d Desired) error {
-	if HasIPv6() {
-		if err := n.prepareIPv6(link); err != nil {
-			return err
-		}
-	}
+// applyLink says whether there was anything to do.
+func (n *Network) applyLink(link netlink.Link, d Desired) (changed bool, err error) {
 	have, err := n.overlayAddresses(link)
 	if err != nil {
-		return err
+		return false, err
 	}
 	add, remove := difference(d.Addresses, have)
+	if isUp(link) && len(add)+len(remove) == 0 {
+		return false, nil
+	}
+	if HasIPv6() {
+		if err := n.prepareIPv6(link); err != nil {
+			return false, err
+		}
+	}
 	for _, a := range remove {
 		if err := n.handle.AddrDel(link, netlinkAddr(a)); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return fmt.Errorf("remove address %v: %w", a, err)
+			return true, fmt.Errorf("remove address %v: %w", a, err)
 		}
 	}
 	for _, a := range add {
 		if err := n.handle.AddrReplace(link, netlinkAddr(a)); err != nil {
-			return fmt.Errorf("add address %v: %w", a, err)
+			return true, fmt.Errorf("add address %v: %w", a, err)
 		}
 	}
-	return n.handle.LinkSetUp(link)
+	return true, n.handle.LinkSetUp(link)
 }
 
 // prepareIPv6 enables IPv6 on the TUN also where the host has it disabled by default: only the overlay is

@@ -15,10 +15,11 @@ type installed struct {
 	raw netlink.Route
 }
 
-func (n *Network) applyRoutes(link netlink.Link, d Desired) error {
+// applyRoutes says whether there was anything to do.
+func (n *Network) applyRoutes(link netlink.Link, d Desired) (changed bool, err error) {
 	have, err := n.routes(link.Attrs().Index)
 	if err != nil {
-		return err
+		return false, err
 	}
 	want := wantedRoutes(d)
 	keep := make(map[route]bool, len(want))
@@ -31,8 +32,9 @@ func (n *Network) applyRoutes(link netlink.Link, d Desired) error {
 		case keep[h.route]:
 			delete(keep, h.route) // nothing to do
 		case !wanted[h.dst]: // others are replaced in place
+			changed = true
 			if err := n.handle.RouteDel(&h.raw); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("remove %v: %w", h.dst, err)
+				return changed, fmt.Errorf("remove %v: %w", h.dst, err)
 			}
 		}
 	}
@@ -40,11 +42,12 @@ func (n *Network) applyRoutes(link netlink.Link, d Desired) error {
 		if !keep[r] {
 			continue
 		}
+		changed = true
 		if err := n.handle.RouteReplace(n.kernelRoute(r, link.Attrs().Index)); err != nil {
-			return fmt.Errorf("add %v: %w", r.dst, err)
+			return changed, fmt.Errorf("add %v: %w", r.dst, err)
 		}
 	}
-	return nil
+	return changed, nil
 }
 
 // kernelType is the kernel's type of a route of ours.
@@ -78,8 +81,8 @@ func (n *Network) kernelRoute(r route, tun int) *netlink.Route {
 func (n *Network) routes(tun int) ([]installed, error) {
 	var out []installed
 	for _, family := range families() {
-		list, err := n.handle.RouteListFiltered(family, &netlink.Route{Table: n.config.Table}, netlink.RT_FILTER_TABLE)
-		if err != nil {
+		list, err := n.dumps.RouteListFiltered(family, &netlink.Route{Table: n.config.Table}, netlink.RT_FILTER_TABLE)
+		if err != nil && !errors.Is(err, unix.ENOENT) { // an empty table is none
 			return nil, fmt.Errorf("list: %w", err)
 		}
 		for _, k := range list {
@@ -126,12 +129,12 @@ func defaultPrefix(family int) netip.Prefix {
 }
 
 // applyRules puts the one rule of each family in, and removes others at our preference that look our
-// table up.
-func (n *Network) applyRules() error {
+// table up. It says whether there was anything to do.
+func (n *Network) applyRules() (changed bool, err error) {
 	for _, family := range families() {
 		rules, err := n.rules(family)
 		if err != nil {
-			return err
+			return changed, err
 		}
 		found := false
 		for _, r := range rules {
@@ -139,18 +142,20 @@ func (n *Network) applyRules() error {
 				found = true
 				continue
 			}
+			changed = true
 			if err := n.handle.RuleDel(&r); err != nil && !errors.Is(err, unix.ENOENT) {
-				return fmt.Errorf("remove: %w", err)
+				return changed, fmt.Errorf("remove: %w", err)
 			}
 		}
 		if found {
 			continue
 		}
+		changed = true
 		if err := n.handle.RuleAdd(n.rule(family)); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("add: %w", err)
+			return changed, fmt.Errorf("add: %w", err)
 		}
 	}
-	return nil
+	return changed, nil
 }
 
 func (n *Network) rule(family int) *netlink.Rule {

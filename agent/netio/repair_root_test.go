@@ -1,0 +1,85 @@
+package netio_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/agent/netio/nstest"
+)
+
+// repaired is what Repair puts back, in words.
+func repaired(t *testing.T, ns *nstest.Namespace, n *netio.Network) string {
+	t.Helper()
+	var what []string
+	var err error
+	ns.Do(func() { what, err = n.Repair(t.Context()) })
+	if err != nil {
+		t.Fatalf("Repair: %v", err)
+	}
+	return strings.Join(what, ", ")
+}
+
+func TestRepair(t *testing.T) {
+	ns, network, _ := applied(t, desired)
+	want := installedState(ns)
+	if got := repaired(t, ns, network); got != "" {
+		t.Fatalf("nothing is broken, and Repair mended %s", got)
+	}
+	for _, c := range []struct{ command, want string }{
+		{"nft flush ruleset", "guard"},
+		{"nft flush chain inet sallyport leave", "guard"},
+		{"nft delete table arp sallyport", "guard"},
+		{"ip link set sally0 down", "TUN sally0, route table 5350"},
+		{"ip addr flush dev sally0", "TUN sally0, route table 5350"}, // its source address goes with it
+		{"ip route flush table 5350", "route table 5350"},
+		{"ip -6 route flush table 5350", "route table 5350"},
+		{"ip route replace table 5350 blackhole 192.168.6.0/24", "route table 5350"},
+		{"ip rule del pref 5350", "rule 5350"},
+		{"ip -6 rule del pref 5350", "rule 5350"},
+	} {
+		t.Run(c.command, func(t *testing.T) {
+			ns.Run("sh", "-c", c.command)
+			if installedState(ns) == want {
+				t.Fatal("nothing was broken")
+			}
+			if got := repaired(t, ns, network); got != c.want {
+				t.Errorf("mended %q, want %q", got, c.want)
+			}
+			if got := installedState(ns); got != want {
+				t.Errorf("after the repair\n%s\nwant\n%s", got, want)
+			}
+			if got := repaired(t, ns, network); got != "" {
+				t.Errorf("mended again: %q", got)
+			}
+		})
+	}
+}
+
+// TestRepairLeavesOthersAlone: other tools change their own tables as they like, and two agents in one
+// namespace do not set each other off.
+func TestRepairLeavesOthersAlone(t *testing.T) {
+	ns, network, _ := applied(t, desired)
+	ns.Run("nft", "add table inet firewall")
+	ns.Run("ip", "route", "add", "table", "99", "unreachable", "203.0.113.0/24")
+	for i := range 3 {
+		if got := repaired(t, ns, network); got != "" {
+			t.Errorf("round %d: mended %s", i, got)
+		}
+		ns.Run("nft", fmt.Sprintf("add chain inet firewall c%d", i))
+	}
+}
+
+// TestGuardIsBackAfterAFlush: the worst of both, a flushed firewall and a TUN that is down.
+func TestGuardIsBackAfterAFlush(t *testing.T) {
+	l := newGuardLab(t)
+	l.gateway.Run("nft", "flush", "ruleset")
+	repaired(t, l.gateway, l.network)
+	l.gateway.Run("ip", "link", "set", "sally0", "down")
+	l.dropped(netio.CounterClearOut, func() error { return l.send(l.gateway, "172.16.0.1:1", "192.168.6.5:9") })
+	repaired(t, l.gateway, l.network)
+	if got := l.gateway.Run("ip", "route", "get", "192.168.6.5"); !strings.Contains(got, "sally0") {
+		t.Errorf("protected traffic goes %s", got)
+	}
+}
