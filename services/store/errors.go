@@ -38,7 +38,7 @@ var (
 	ErrIncarnation = errors.New("store: a restore has begun a new incarnation; restart the controller")
 	// ErrRootKey says that the root key file is not the one that sealed the
 	// secrets of this database.
-	ErrRootKey = errors.New("store: the root key file is not the one of this database; put the right file in its place")
+	ErrRootKey = errors.New("store: the root key file is not the one of this database: put the right file in its place")
 	// ErrRestoring says that a restore is running or was interrupted.
 	ErrRestoring = errors.New("store: a restore was not finished; run sallyport restore again")
 )

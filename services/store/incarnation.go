@@ -81,8 +81,9 @@ func (s *Store) checkRootKey(ctx context.Context) error {
 		kv, err := s.Get(ctx, RootCheckKey)
 		if err == nil {
 			if _, err := s.Unseal(RootCheckKey, kv.Value); err != nil {
-				return ErrRootKey
+				return s.keys.refused()
 			}
+			s.keys.accepted()
 			return nil
 		}
 		if !errors.Is(err, ErrNotFound) {
@@ -96,6 +97,9 @@ func (s *Store) checkRootKey(ctx context.Context) error {
 			Compares: []Compare{Unchanged(RootCheckKey, 0), Unchanged(RestoringKey, 0)},
 			Puts:     []Put{{Key: RootCheckKey, Value: sealed}},
 		}, nil)
+		if err == nil {
+			s.keys.accepted()
+		}
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}

@@ -1,7 +1,12 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,5 +82,36 @@ func TestBeginChecksTheRootKey(t *testing.T) {
 	}
 	if again, err := storetest.Another(t, s).Begin(bounded(t)); again != first || err != nil {
 		t.Errorf("the right root key: %+v, %v", again, err)
+	}
+}
+
+// TestMissingRootKeyIsNotReplaced: a controller that starts without its root key must not leave another in
+// its place.
+func TestMissingRootKeyIsNotReplaced(t *testing.T) {
+	s := storetest.New(t)
+	must(s.Begin(bounded(t)))(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "root.key")
+	begin := func() error {
+		keys := must(store.OpenKeyring(store.KeyringConfig{RootKeyFile: file, TrafficDir: filepath.Join(dir, "traffic")}))(t)
+		other := must(store.Open(bounded(t), store.Config{Endpoints: s.Endpoints(), Prefix: s.Prefix(), Keys: keys}))(t)
+		defer other.Close()
+		_, err := other.Begin(bounded(t))
+		return err
+	}
+	if err := begin(); !errors.Is(err, store.ErrRootKey) || !strings.Contains(err.Error(), "there was no "+file) {
+		t.Errorf("without a root key: %v", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a root key that opens nothing was left behind: %v", err)
+	}
+	if err := os.WriteFile(file, bytes.Repeat([]byte{7}, 32), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(); !errors.Is(err, store.ErrRootKey) {
+		t.Errorf("with a wrong root key: %v", err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the operator's file was touched: %v", err)
 	}
 }

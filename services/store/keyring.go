@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -33,18 +34,19 @@ type KeyringConfig struct {
 // Keyring seals values before they reach etcd. It is safe for concurrent use.
 // It must not be copied, printed or marshalled: its methods show no key.
 type Keyring struct {
-	root   []byte
-	rootID keyID
-	now    func() time.Time
-	log    *slog.Logger
+	root     []byte
+	rootID   keyID
+	rootFile string
+	now      func() time.Time
+	log      *slog.Logger
 
 	dir   string // hourly keys
 	mu    sync.Mutex
+	fresh bool // the root key was made just now, and no database has it yet
 	hours map[int64]*hourKey
 }
 
-// OpenKeyring reads the root key, and creates it on the first start with a loud
-// notice. It refuses a key that lies in etcd's data directory, or that other
+// OpenKeyring reads the root key, and creates it on the first start. It refuses a key that lies in etcd's data directory, or that other
 // users can read.
 func OpenKeyring(c KeyringConfig) (*Keyring, error) {
 	if c.Now == nil {
@@ -56,7 +58,7 @@ func OpenKeyring(c KeyringConfig) (*Keyring, error) {
 	if err := c.checkPlaces(); err != nil {
 		return nil, err
 	}
-	root, err := c.rootKey()
+	root, fresh, err := c.rootKey()
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +66,10 @@ func OpenKeyring(c KeyringConfig) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyring{root: root, rootID: id, now: c.Now, log: c.Log, dir: c.TrafficDir, hours: make(map[int64]*hourKey)}
+	k := &Keyring{
+		root: root, rootID: id, rootFile: c.RootKeyFile, fresh: fresh,
+		now: c.Now, log: c.Log, dir: c.TrafficDir, hours: make(map[int64]*hourKey),
+	}
 	return k, k.openTrafficDir()
 }
 
@@ -124,17 +129,37 @@ func realPath(path string) (string, error) {
 	}
 }
 
-func (c KeyringConfig) rootKey() ([]byte, error) {
-	key, err := readPrivate(c.RootKeyFile, rootKeyLen)
+// rootKey returns the key, and whether it was made just now.
+func (c KeyringConfig) rootKey() (key []byte, fresh bool, err error) {
+	key, err = readPrivate(c.RootKeyFile, rootKeyLen)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
+		return key, false, err
 	}
-	if key, err = createPrivate(c.RootKeyFile, randomKey()); err != nil {
-		return nil, err
+	made := randomKey()
+	key, err = createPrivate(c.RootKeyFile, made)
+	return key, bytes.Equal(key, made), err
+}
+
+// accepted notes that a database is sealed with the root key. A new one is announced loudly.
+func (k *Keyring) accepted() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fresh {
+		k.fresh = false
+		k.log.Warn("created the root key that seals all secrets in etcd: keep a copy in a safe place, apart from backups; without it no backup can be used",
+			"file", k.rootFile)
 	}
-	c.Log.Warn("created the root key that seals all secrets in etcd: keep a copy in a safe place, apart from backups; without it no backup can be used",
-		"file", c.RootKeyFile)
-	return key, nil
+}
+
+// refused says why a database is not of the root key. One that was made just now is taken away again: it
+// would stand in the place of the right one.
+func (k *Keyring) refused() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.fresh {
+		return ErrRootKey
+	}
+	return errors.Join(fmt.Errorf("%w: there was no %s", ErrRootKey, k.rootFile), os.Remove(k.rootFile))
 }
 
 func randomKey() []byte {

@@ -157,7 +157,14 @@ func TestRootKeyIsCreatedOnceAndLoudly(t *testing.T) {
 	c, _ := places(t)
 	var log bytes.Buffer
 	c.Log = slog.New(slog.NewTextHandler(&log, nil))
+	shared := storetest.New(t)
+	begin := func(keys *store.Keyring) {
+		s := must(store.Open(bounded(t), store.Config{Endpoints: shared.Endpoints(), Prefix: shared.Prefix(), Keys: keys}))(t)
+		defer s.Close()
+		must(s.Begin(bounded(t)))(t)
+	}
 	first := must(store.OpenKeyring(c))(t)
+	begin(first)
 	if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), c.RootKeyFile) {
 		t.Errorf("no loud notice: %q", log.String())
 	}
@@ -171,6 +178,7 @@ func TestRootKeyIsCreatedOnceAndLoudly(t *testing.T) {
 	sealed := must(first.Seal("/p/a", []byte("x")))(t)
 	log.Reset()
 	second := must(store.OpenKeyring(c))(t)
+	begin(second)
 	if got, err := second.Unseal("/p/a", sealed); err != nil || string(got) != "x" {
 		t.Errorf("after a restart: %q, %v", got, err)
 	}

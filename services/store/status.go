@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -54,17 +56,16 @@ func (s Status) Alarmed(name string) bool {
 	return false
 }
 
-// Status asks every endpoint. The error is ErrUnavailable when none answers;
+// Status asks every endpoint, all at once. The error is ErrUnavailable when none answers;
 // what single ones said stands in the Status.
 func (s *Store) Status(ctx context.Context) (Status, error) {
-	var out Status
-	answered := false
-	for _, endpoint := range s.endpoints {
-		one := s.endpointStatus(ctx, endpoint)
-		answered = answered || one.Err == nil
-		out.Endpoints = append(out.Endpoints, one)
+	out := Status{Endpoints: make([]EndpointStatus, len(s.endpoints))}
+	var asked sync.WaitGroup
+	for i, endpoint := range s.endpoints {
+		asked.Go(func() { out.Endpoints[i] = s.endpointStatus(ctx, endpoint) })
 	}
-	if !answered {
+	asked.Wait()
+	if !slices.ContainsFunc(out.Endpoints, func(e EndpointStatus) bool { return e.Err == nil }) {
 		return out, fmt.Errorf("%w: no answer from %s", ErrUnavailable, strings.Join(s.endpoints, ", "))
 	}
 	opCtx, cancel := s.op(ctx)
