@@ -75,6 +75,23 @@ type e2e struct {
 // in clear may have crossed it.
 func newE2E(t *testing.T, cfg Config) *e2e {
 	t.Helper()
+	e := newEmptyE2E(t, cfg)
+	e.must(e.StartController(e.ctx))
+	e.record()
+	return e
+}
+
+// record begins the capture of the underlay.
+func (e *e2e) record() {
+	e.t.Helper()
+	var err error
+	e.capture, err = e.CaptureHeaders(e.ctx, "underlay")
+	e.must(err)
+}
+
+// newEmptyE2E starts a lab without a daemon.
+func newEmptyE2E(t *testing.T, cfg Config) *e2e {
+	t.Helper()
 	bin := binaries(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
@@ -90,9 +107,6 @@ func newE2E(t *testing.T, cfg Config) *e2e {
 	}
 	e := &e2e{Lab: l, t: t, ctx: ctx}
 	t.Cleanup(e.finish)
-	e.must(l.StartController(ctx))
-	e.capture, err = l.CaptureHeaders(ctx, "underlay")
-	e.must(err)
 	return e
 }
 

@@ -56,8 +56,8 @@ func (s Status) Alarmed(name string) bool {
 	return false
 }
 
-// Status asks every endpoint, all at once. The error is ErrUnavailable when none answers;
-// what single ones said stands in the Status.
+// Status asks every endpoint, all at once. The error is ErrUnavailable when none
+// answers; what single ones said stands in the Status.
 func (s *Store) Status(ctx context.Context) (Status, error) {
 	out := Status{Endpoints: make([]EndpointStatus, len(s.endpoints))}
 	var asked sync.WaitGroup
