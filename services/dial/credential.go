@@ -12,10 +12,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc"
 
 	"sallyport.dev/sallyport/services/protocol/enrol"
+	"sallyport.dev/sallyport/services/yamldoc"
 )
 
 // maxCredential bounds a credential file, bytes.
@@ -77,10 +78,9 @@ func LoadCredential(path string) (Credential, error) {
 	if err != nil {
 		return Credential{}, fmt.Errorf("credential: %w", err)
 	}
-	var c Credential
-	if err := yaml.NewDecoder(bytes.NewReader(content), yaml.DisallowUnknownField()).Decode(&c); err != nil {
-		// The decoder's own text quotes the file, and with it the key.
-		return Credential{}, fmt.Errorf("credential %s: %s", path, yamlError(err))
+	c, err := decode(content)
+	if err != nil {
+		return Credential{}, fmt.Errorf("credential %s: %w", path, err)
 	}
 	if _, _, err := c.parse(); err != nil {
 		return Credential{}, fmt.Errorf("credential %s: %w", path, err)
@@ -88,13 +88,32 @@ func LoadCredential(path string) (Credential, error) {
 	return c, nil
 }
 
-// yamlError says where and what, without a line of the source.
-func yamlError(err error) string {
-	var e yaml.Error
-	if errors.As(err, &e) && e.GetToken() != nil && e.GetToken().Position != nil {
-		return fmt.Sprintf("line %d: %s", e.GetToken().Position.Line, e.GetMessage())
+// decode reads the fields. Its errors quote no value, as one is the key.
+func decode(content []byte) (Credential, error) {
+	root, err := yamldoc.Parse(content, 0)
+	if err != nil {
+		return Credential{}, err
 	}
-	return "not a YAML document with the fields server, trust_domain, certificate, key and trust_bundle"
+	if root == nil || yamldoc.TypeOf(root) != yamldoc.Mapping {
+		return Credential{}, errors.New("not a YAML document with the fields server, trust_domain, certificate, key and trust_bundle")
+	}
+	var c Credential
+	fields := map[string]*string{
+		"server": &c.Server, "trust_domain": &c.TrustDomain, "certificate": &c.Certificate, "key": &c.Key, "trust_bundle": &c.TrustBundle,
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		name, value := root.Content[i], root.Content[i+1]
+		field, ok := fields[name.Value]
+		if !ok {
+			return Credential{}, fmt.Errorf("line %d: unknown field %q", name.Line, name.Value)
+		}
+		switch yamldoc.TypeOf(value) {
+		case yamldoc.List, yamldoc.Mapping, yamldoc.Null:
+			return Credential{}, fmt.Errorf("line %d: %s must be text", value.Line, name.Value)
+		}
+		*field = yamldoc.Value(value).Value
+	}
+	return c, nil
 }
 
 func readPrivate(path string) ([]byte, error) {
@@ -122,7 +141,7 @@ func readPrivate(path string) ([]byte, error) {
 
 // Save writes the credential to path, mode 0600, whole or not at all.
 func (c Credential) Save(path string) error {
-	content, err := yaml.MarshalWithOptions(c, yaml.UseLiteralStyleIfMultiline(true))
+	content, err := yaml.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("credential: %w", err)
 	}

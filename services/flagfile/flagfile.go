@@ -8,9 +8,10 @@ import (
 	"os"
 	"strings"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"sallyport.dev/sallyport/services/yamldoc"
 )
 
 // maxSize bounds a configuration file, bytes.
@@ -36,38 +37,28 @@ func Apply(flags *pflag.FlagSet, path string) error {
 }
 
 func apply(flags *pflag.FlagSet, raw []byte) error {
-	file, err := parser.ParseBytes(raw, 0)
-	if err != nil {
-		return fmt.Errorf("1: not YAML: %w", err)
+	root, err := yamldoc.Parse(raw, 0)
+	if bad, ok := errors.AsType[*yamldoc.Error](err); ok {
+		return fmt.Errorf("%d: %s", bad.Line, bad.Problem)
 	}
-	if len(file.Docs) > 1 {
-		return fmt.Errorf("%d: one document only", file.Docs[1].GetToken().Position.Line)
+	if err != nil || root == nil {
+		return err // nil: empty, or comments only
 	}
-	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
-		return nil // empty, or comments only
-	}
-	switch body := file.Docs[0].Body.(type) {
-	case *ast.MappingNode:
-		return applyAll(flags, body.Values)
-	case *ast.MappingValueNode:
-		return applyAll(flags, []*ast.MappingValueNode{body})
-	case *ast.NullNode, *ast.CommentGroupNode:
+	switch yamldoc.TypeOf(root) {
+	case yamldoc.Null:
 		return nil
+	case yamldoc.Mapping:
+		return applyAll(flags, root)
 	default:
-		return fmt.Errorf("%d: want lines of the form key: value", body.GetToken().Position.Line)
+		return fmt.Errorf("%d: want lines of the form key: value", root.Line)
 	}
 }
 
-func applyAll(flags *pflag.FlagSet, entries []*ast.MappingValueNode) error {
-	seen := map[string]bool{}
-	for _, e := range entries {
-		key := e.Key.GetToken()
-		if seen[key.Value] {
-			return fmt.Errorf("%d: %s is set twice", key.Position.Line, key.Value)
-		}
-		seen[key.Value] = true
-		if err := set(flags, key.Value, e.Value); err != nil {
-			return fmt.Errorf("%d: %w", key.Position.Line, err)
+func applyAll(flags *pflag.FlagSet, root *yaml.Node) error {
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		if err := set(flags, key.Value, value); err != nil {
+			return fmt.Errorf("%d: %w", key.Line, err)
 		}
 	}
 	return nil
@@ -76,7 +67,7 @@ func applyAll(flags *pflag.FlagSet, entries []*ast.MappingValueNode) error {
 // notInFile are flags that make no sense in a file.
 var notInFile = []string{"config", "help", "version"}
 
-func set(flags *pflag.FlagSet, key string, value ast.Node) error {
+func set(flags *pflag.FlagSet, key string, value *yaml.Node) error {
 	flag := flags.Lookup(key)
 	for _, no := range notInFile {
 		if key == no {
@@ -109,32 +100,31 @@ func set(flags *pflag.FlagSet, key string, value ast.Node) error {
 }
 
 // scalars are a scalar's text, or those of a list.
-func scalars(n ast.Node) ([]string, error) {
-	switch n := n.(type) {
-	case *ast.SequenceNode:
-		var out []string
-		for _, item := range n.Values {
-			s, err := scalar(item)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, s)
-		}
-		return out, nil
-	default:
+func scalars(n *yaml.Node) ([]string, error) {
+	n = yamldoc.Value(n)
+	if yamldoc.TypeOf(n) != yamldoc.List {
 		s, err := scalar(n)
 		return []string{s}, err
 	}
+	var out []string
+	for _, item := range n.Content {
+		s, err := scalar(yamldoc.Value(item))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
 
-func scalar(n ast.Node) (string, error) {
-	switch n := n.(type) {
-	case *ast.StringNode:
-		return n.Value, nil
-	case *ast.LiteralNode:
-		return strings.TrimSuffix(n.Value.Value, "\n"), nil
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
-		return n.GetToken().Value, nil
+// scalar is the text of a scalar as it was written: the flag decides what it means.
+func scalar(n *yaml.Node) (string, error) {
+	switch yamldoc.TypeOf(n) {
+	case yamldoc.List, yamldoc.Mapping, yamldoc.Null:
+		return "", errors.New("want a value or a list of values")
 	}
-	return "", errors.New("want a value or a list of values")
+	if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+		return strings.TrimSuffix(n.Value, "\n"), nil
+	}
+	return n.Value, nil
 }

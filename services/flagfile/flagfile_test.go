@@ -46,8 +46,26 @@ func TestFileSetsFlags(t *testing.T) {
 	}
 }
 
+// TestTextIsAsWritten: the flag converts, not YAML.
+func TestTextIsAsWritten(t *testing.T) {
+	for text, want := range map[string]string{
+		"listen: no": "no", "listen: 0123": "0123", "listen: 1_000": "1_000", "listen: 1.10": "1.10",
+		"listen: true": "true", "listen: ::1": "::1", "listen: fd00::1": "fd00::1", "listen: |\n  a\n  b\n": "a\nb",
+		"listen: 2026-01-31": "2026-01-31", "peers: &p [a]\nlisten: &l x": "x", "listen: \"\"": "",
+	} {
+		f, o := newFlags()
+		if err := apply(f, []byte(text)); err != nil && want != "" || err == nil && o.listen != want {
+			t.Errorf("%q: got %q, %v, want %q", text, o.listen, err, want)
+		}
+	}
+	f, o := newFlags()
+	if err := apply(f, []byte("peers: [10.50.1.0/24, fd50:0:0:1::/64]\n")); err != nil || !slices.Equal(o.peers, []string{"10.50.1.0/24", "fd50:0:0:1::/64"}) {
+		t.Errorf("got %q, %v", o.peers, err)
+	}
+}
+
 func TestEmptyFilesAreFine(t *testing.T) {
-	for _, text := range []string{"", "\n", "# nothing\n", "---\n"} {
+	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "~", "\ufeff# mark\n"} {
 		f, _ := newFlags()
 		if err := apply(f, []byte(text)); err != nil {
 			t.Errorf("%q: %v", text, err)
@@ -57,15 +75,18 @@ func TestEmptyFilesAreFine(t *testing.T) {
 
 func TestErrorsNameLineAndKey(t *testing.T) {
 	for text, want := range map[string]string{
-		"listen: a\nlisten: b\n":          "listen",
+		"listen: a\nlisten: b\n":          `2: "listen" is given twice: first on line 1`,
 		"listen: a\nlissten: b\n":         `2: unknown key "lissten"`,
 		"config: other.yaml\n":            `1: unknown key "config"`,
 		"port: many\n":                    "1: port:",
 		"\nport: [1, 2]\n":                "2: port: want one value, not 2",
 		"peers:\n  a: b\n":                "1: peers: want a value or a list of values",
 		"- a\n- b\n":                      "1: want lines of the form key: value",
-		"listen: a\n---\nlisten: b\n":     "one document only",
-		"listen: \"unterminated\nport: 1": "not YAML",
+		"listen: a\n---\nlisten: b\n":     "2: one document only",
+		"listen: \"unterminated\nport: 1": "1: not YAML",
+		"port: 1\nlisten: *:7443\n":       `2: a * or &`,
+		"port:\n":                         "1: port: want a value or a list of values",
+		"port: !!int 1\n":                 "1: tags are not supported",
 		"timeout: 5\n":                    "1: timeout:",
 	} {
 		f, _ := newFlags()

@@ -4,56 +4,34 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/goccy/go-yaml/ast"
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"sallyport.dev/sallyport/services/yamldoc"
 )
 
 // entry is one key of a mapping with its value.
 type entry struct {
 	name  string
-	key   ast.Node
-	value ast.Node
+	key   *yaml.Node
+	value *yaml.Node // perhaps an alias
 }
 
 // entries returns the keys of a mapping. what names the mapping in errors. A null has none.
-func (d *decoder) entries(n ast.Node, what string) ([]entry, bool) {
-	var values []*ast.MappingValueNode
-	switch v := n.(type) {
-	case *ast.NullNode:
+func (d *decoder) entries(n *yaml.Node, what string) ([]entry, bool) {
+	switch yamldoc.TypeOf(n) {
+	case yamldoc.Null:
 		return nil, true
-	case *ast.MappingNode:
-		values = v.Values
-	case *ast.MappingValueNode:
-		values = []*ast.MappingValueNode{v}
+	case yamldoc.Mapping:
 	default:
-		d.fail(d.where(n), "%s must be a mapping of keys to values, this is %s", what, describe(n))
+		d.fail(d.where(n), "%s must be a mapping of keys to values, this is %s", what, yamldoc.Describe(n))
 		return nil, false
 	}
-	found := make([]entry, 0, len(values))
-	for _, mv := range values {
-		e, ok := d.entry(mv)
-		if !ok {
-			return nil, false
-		}
-		found = append(found, e)
+	found := make([]entry, 0, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		found = append(found, entry{name: n.Content[i].Value, key: n.Content[i], value: n.Content[i+1]})
 	}
 	return found, true
-}
-
-func (d *decoder) entry(mv *ast.MappingValueNode) (entry, bool) {
-	var key ast.Node = mv.Key
-	if explicit, ok := key.(*ast.MappingKeyNode); ok {
-		key = explicit.Value
-	}
-	switch k := key.(type) {
-	case *ast.StringNode:
-		return entry{name: k.Value, key: key, value: mv.Value}, true
-	case *ast.MergeKeyNode:
-		d.fail(d.where(key), "merge keys (<<) are not supported: write the fields out")
-	default:
-		d.fail(d.where(key), "a key must be a string, this is %s: put it in quotes", describe(key))
-	}
-	return entry{}, false
 }
 
 // message decodes entries into m. path is the canonical path of m in the resource ("" for the
@@ -106,11 +84,8 @@ func join(path, name string) string {
 // field decodes one field. A null leaves it unset, as in protojson.
 func (d *decoder) field(e entry, m protoreflect.Message, fd protoreflect.FieldDescriptor, path, written string) {
 	d.doc.fields[path] = place{at: d.where(e.key), path: written}
-	n := d.resolve(e.value)
-	if n == nil {
-		return
-	}
-	if _, null := n.(*ast.NullNode); null && !fd.IsList() && !fd.IsMap() && !isMessage(fd) {
+	n := yamldoc.Value(e.value)
+	if yamldoc.TypeOf(n) == yamldoc.Null && !fd.IsList() && !fd.IsMap() && !isMessage(fd) {
 		return
 	}
 	switch {
@@ -141,7 +116,7 @@ func isMessage(fd protoreflect.FieldDescriptor) bool {
 }
 
 // mapField decodes a map of strings to strings, which is all that the API has.
-func (d *decoder) mapField(n ast.Node, m protoreflect.Message, fd protoreflect.FieldDescriptor, path, written string) {
+func (d *decoder) mapField(n *yaml.Node, m protoreflect.Message, fd protoreflect.FieldDescriptor, path, written string) {
 	entries, ok := d.entries(n, written)
 	if !ok {
 		return
@@ -154,46 +129,38 @@ func (d *decoder) mapField(n ast.Node, m protoreflect.Message, fd protoreflect.F
 	for _, e := range entries {
 		index := "[" + strconv.Quote(e.name) + "]"
 		d.doc.fields[path+index] = place{at: d.where(e.key), path: written + "." + e.name}
-		if values.Has(protoreflect.ValueOfString(e.name).MapKey()) {
-			d.fail(d.where(e.key), "%s has %q twice", written, e.name)
-			continue
-		}
-		if _, null := e.value.(*ast.NullNode); null {
+		value := yamldoc.Value(e.value)
+		if yamldoc.TypeOf(value) == yamldoc.Null {
 			d.fail(d.where(e.key), "%s.%s has no value: write \"\" for an empty one", written, e.name)
 			continue
 		}
-		if v, ok := d.text(e.value, written+"."+e.name); ok {
+		if v, ok := d.text(value, written+"."+e.name); ok {
 			values.Set(protoreflect.ValueOfString(e.name).MapKey(), protoreflect.ValueOfString(v))
 		}
 	}
 }
 
 // listField decodes a list of scalars or messages.
-func (d *decoder) listField(n ast.Node, m protoreflect.Message, fd protoreflect.FieldDescriptor, path, written string) {
-	if _, null := n.(*ast.NullNode); null {
+func (d *decoder) listField(n *yaml.Node, m protoreflect.Message, fd protoreflect.FieldDescriptor, path, written string) {
+	switch yamldoc.TypeOf(n) {
+	case yamldoc.Null:
 		return
-	}
-	seq, ok := n.(*ast.SequenceNode)
-	if !ok {
-		d.fail(d.where(n), "%s must be a list, this is %s: write - before each item", written, describe(n))
+	case yamldoc.List:
+	default:
+		d.fail(d.where(n), "%s must be a list, this is %s: write - before each item", written, yamldoc.Describe(n))
 		return
 	}
 	values := m.Mutable(fd).List()
-	for i, item := range seq.Values {
+	for i, item := range n.Content {
 		index := fmt.Sprintf("[%d]", i)
 		d.doc.fields[path+index] = place{at: d.where(item), path: written + index}
-		value := d.resolve(item)
-		switch {
-		case value == nil:
-		case isMessage(fd):
-			entries, ok := d.entries(value, written+index)
-			if ok {
-				d.message(entries, values.AppendMutable().Message(), written+index, path+index, written+index)
-			}
-		default:
+		value := yamldoc.Value(item)
+		if !isMessage(fd) {
 			if v, ok := d.scalar(value, fd, written+index); ok {
 				values.Append(v)
 			}
+		} else if entries, ok := d.entries(value, written+index); ok {
+			d.message(entries, values.AppendMutable().Message(), written+index, path+index, written+index)
 		}
 	}
 }

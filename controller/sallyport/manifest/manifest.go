@@ -8,8 +8,9 @@
 //	status: …             # ignored: it is the controller's
 //
 // The fields are those of the API's messages, in the JSON spelling (rekeyTime) or the proto one
-// (rekey_time). Durations are written "1h30m", timestamps as RFC 3339. A string that YAML would take
-// for something else must be quoted; nothing is converted in silence. Every error names file, line
+// (rekey_time). Durations are written "1h30m", timestamps as RFC 3339. A string that YAML 1.2 would take
+// for a number, a boolean or nothing must be quoted; nothing is converted in silence, and text such as
+// no or 0123 stays as it is written. Every error names file, line
 // and column, and Locate finds the line of a field that the controller complains about.
 package manifest
 

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,8 @@ func TestParse(t *testing.T) {
 
 func TestParseForms(t *testing.T) {
 	for name, text := range map[string]string{
+		"marker with text": "--- # c\nkind: Host\nmetadata: {name: a}\nspec: {subnets: [10.0.0.0/8]}\n",
+		"empty documents":  "---\n---\n# c\n---\nkind: Host\nmetadata: {name: a}\nspec: {subnets: [10.0.0.0/8]}\n---\n...\n---\n",
 		"json":             `{"kind":"Host","metadata":{"name":"a"},"spec":{"subnets":["10.0.0.0/8"]}}`,
 		"crlf":             "kind: Host\r\nmetadata:\r\n  name: a\r\nspec:\r\n  subnets:\r\n  - 10.0.0.0/8\r\n",
 		"byte order mark":  "\ufeffkind: Host\nmetadata: {name: a}\nspec: {subnets: [10.0.0.0/8]}\n",
@@ -88,6 +91,44 @@ func TestParseForms(t *testing.T) {
 		}
 		if len(docs) != 1 || docs[0].Name != "a" || strings.Join(docs[0].Resource.GetHost().GetSpec().GetSubnets(), " ") != "10.0.0.0/8" {
 			t.Errorf("%s: got %v", name, docs)
+		}
+	}
+}
+
+func TestParsePrefixes(t *testing.T) {
+	want := "10.50.1.0/24 fd50:0:0:1::/64"
+	for name, text := range map[string]string{
+		"flow in flow":  "spec: {subnets: [10.50.1.0/24, fd50:0:0:1::/64]}\n",
+		"flow":          "spec:\n  subnets: [10.50.1.0/24, fd50:0:0:1::/64]\n",
+		"flow, lines":   "spec:\n  subnets: [\n    10.50.1.0/24,   # IPv4\n    fd50:0:0:1::/64 # IPv6\n  ]\n",
+		"block":         "spec:\n  subnets:\n  - 10.50.1.0/24\n  - fd50:0:0:1::/64\n",
+		"quoted":        "spec: {subnets: ['10.50.1.0/24', \"fd50:0:0:1::/64\"]}\n",
+		"Windows block": "spec:\r\n  subnets:\r\n  - 10.50.1.0/24\r\n  - fd50:0:0:1::/64\r\n",
+	} {
+		docs, _, err := Parse("f", []byte("kind: Host\nmetadata: {name: a}\n"+text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if got := strings.Join(docs[0].Resource.GetHost().GetSpec().GetSubnets(), " "); got != want {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+	docs, _, err := Parse("f", []byte("kind: Host\nmetadata: {name: a}\nspec:\n  subnets:\n  - ::/0\n  - ::1/128\n  - 2001:db8::/32\n"))
+	if err != nil || strings.Join(docs[0].Resource.GetHost().GetSpec().GetSubnets(), " ") != "::/0 ::1/128 2001:db8::/32" {
+		t.Errorf("leading colons: %v %v", docs, err)
+	}
+}
+
+// TestParseKeepsText: what YAML 1.1 took for a boolean or a number is text, as written.
+func TestParseKeepsText(t *testing.T) {
+	for _, text := range []string{"no", "yes", "on", "off", "y", "0123", "1_000", "0b11", "1:30", "2026-01-31"} {
+		docs, _, err := Parse("f", []byte("kind: Host\nmetadata:\n  name: "+text+"\n  labels: {x: "+text+", no: no}\n"))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		md := docs[0].Resource.GetHost().GetMetadata()
+		if md.GetName() != text || md.GetLabels()["no"] != "no" || md.GetLabels()["x"] != text {
+			t.Errorf("%s became %v", text, md)
 		}
 	}
 }
@@ -126,7 +167,8 @@ func TestParseErrors(t *testing.T) {
 		{"unknown field at the top", host + "sepc: {}\n", `f:4:1: unknown field "sepc" in Host: did you mean "spec"?`},
 		{"nothing like it", host + "spec:\n  zzzzzzzz: 1\n", `f:5:3: unknown field "zzzzzzzz" in spec`},
 		{"nested field", policy + "  lifetime:\n    rekeytime: 1h\n", `f:7:5: unknown field "rekeytime" in spec.lifetime: did you mean "rekeyTime"?`},
-		{"duplicate key", host + "kind: Host\n", `f:4:1: mapping key "kind" already defined at [1:1]`},
+		{"duplicate key", host + "kind: Host\n", `f:4:1: "kind" is given twice: first on line 1`},
+		{"duplicate key in the second", host + "---\n" + host + "spec:\n  subnets: []\n  subnets: [10.0.0.0/8]\n", `f:10:3: "subnets" is given twice: first on line 9`},
 		{"duplicate by spelling", policy + "  lifetime:\n    rekeyTime: 1h\n    rekey_time: 2h\n", `f:8:5: "rekey_time" is given twice: first as "rekeyTime" on line 7`},
 		{"number for a string", "kind: Host\nmetadata:\n  name: a\n  labels:\n    version: 1.10\n", `f:5:14: metadata.labels.version must be a string, this is the number 1.10: put it in quotes`},
 		{"boolean for a string", "kind: Host\nmetadata:\n  name: a\n  labels: {x: true}\n", `f:4:15: metadata.labels.x must be a string, this is the boolean true: put it in quotes`},
@@ -152,8 +194,13 @@ func TestParseErrors(t *testing.T) {
 		{"no anchor", "kind: Host\nmetadata: *m\n", `f:2:11: there is no anchor &m in this document`},
 		{"anchor of another document", host + "spec: &s {}\n---\nkind: Host\nmetadata: {name: b}\nspec: *s\n", `f:8:7: there is no anchor &s in this document`},
 		{"tag", "kind: !!str Host\n", `f:1:7: tags are not supported: remove !!str`},
-		{"tab", "kind: Host\nmetadata:\n\tname: a\n", `f:3:1: found character '	' that cannot start any token`},
-		{"unclosed", "kind: Host\nmetadata: {name: b}\n---\nkind: Host\nmetadata: {name: a\n", `f:5:11: could not find flow mapping end token '}'`},
+		{"tab", "kind: Host\nmetadata:\n\tname: a\n", "f:3:1: not YAML: found character that cannot start any token: indent by spaces, not tabs, and quote a value that begins with @, ` or %"},
+		{"unclosed", "kind: Host\nmetadata: {name: b}\n---\nkind: Host\nmetadata: {name: a\n", `f:5:1: not YAML: did not find expected ',' or '}' after the bracket that opens here`},
+		{"star without quotes", host + "---\nkind: Policy\nmetadata: {name: mesh}\nspec:\n  hosts: *\n", `f:8:1: a * or & at the start of a value is an alias or an anchor: to mean the text, quote it: "*"`},
+		{"default route between brackets", host + "spec: {subnets: [::/0]}\n", `f:4:1: not YAML: a value is missing, or one between brackets begins with a colon: quote it: "::/0"`},
+		{"digits in groups", policy + "  priority: 1_000\n", `f:6:13: spec.priority must be a whole number of 32 bits in decimal digits, this is "1_000"`},
+		{"laughs", host + "  labels: {x: &x " + strings.Repeat("a", 1<<19) + "}\nspec: {subnets: [*x, *x, *x, *x, *x]}\n", `f:5:17: aliases make the document longer than 2 MiB`},
+		{"cycle", host + "spec: &s {lifetime: *s}\n", `f:4:21: the alias *s stands inside what it names`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			docs, _, err := Parse("f", []byte(tc.text))
@@ -176,9 +223,16 @@ func TestParseReportsEveryDocument(t *testing.T) {
 
 func TestParseBounds(t *testing.T) {
 	for name, text := range map[string]string{
-		"flow":       "kind: Host\nspec: " + strings.Repeat("[", 1000),
-		"block":      strings.Repeat("- ", 1000),
-		"keys":       strings.Repeat("? ", 1000),
+		"flow":   "kind: Host\nspec: " + strings.Repeat("[", 1000),
+		"block":  strings.Repeat("- ", 1000),
+		"keys":   strings.Repeat("? ", 1000),
+		"closed": "kind: Host\nspec: " + strings.Repeat("[", 1000) + strings.Repeat("]", 1000),
+		"many fields": named("a") + "spec:\n" + func() (s string) {
+			for i := range 10000 {
+				s += fmt.Sprintf("  x%d:\n", i)
+			}
+			return s
+		}(),
 		"aliases":    "kind: Host\nspec: &a [*a]\nmetadata: *a\n",
 		"long":       "kind: Host\n" + strings.Repeat("# comment\n", MaxDocumentSize/10),
 		"very long":  strings.Repeat("---\n", MaxFileSize/4+1),

@@ -3,12 +3,15 @@ package manifest
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml/ast"
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"sallyport.dev/sallyport/services/yamldoc"
 )
 
 const (
@@ -16,39 +19,18 @@ const (
 	timestampName protoreflect.FullName = "google.protobuf.Timestamp"
 )
 
-// describe says in words what a node is.
-func describe(n ast.Node) string {
-	switch v := n.(type) {
-	case *ast.StringNode, *ast.LiteralNode:
-		return "a string"
-	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		return "the number " + v.GetToken().Value
-	case *ast.BoolNode:
-		return "the boolean " + v.GetToken().Value
-	case *ast.NullNode, nil:
-		return "nothing"
-	case *ast.MappingNode, *ast.MappingValueNode:
-		return "a mapping"
-	case *ast.SequenceNode:
-		return "a list"
-	default:
-		return "something else"
-	}
-}
-
 // scalar decodes a value of fd's type. On false the error is recorded.
-func (d *decoder) scalar(n ast.Node, fd protoreflect.FieldDescriptor, what string) (protoreflect.Value, bool) {
+func (d *decoder) scalar(n *yaml.Node, fd protoreflect.FieldDescriptor, what string) (protoreflect.Value, bool) {
 	switch fd.Kind() {
 	case protoreflect.StringKind:
 		s, ok := d.text(n, what)
 		return protoreflect.ValueOfString(s), ok
 	case protoreflect.BoolKind:
-		b, ok := n.(*ast.BoolNode)
-		if !ok {
-			d.fail(d.where(n), "%s must be true or false, this is %s", what, describe(n))
+		if yamldoc.TypeOf(n) != yamldoc.Bool {
+			d.fail(d.where(n), "%s must be true or false, this is %s", what, yamldoc.Describe(n))
 			return protoreflect.Value{}, false
 		}
-		return protoreflect.ValueOfBool(b.Value), true
+		return protoreflect.ValueOfBool(strings.EqualFold(n.Value, "true")), true
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind:
 		v, ok := d.signed(n, what, 32)
 		return protoreflect.ValueOfInt32(int32(v)), ok
@@ -69,39 +51,32 @@ func (d *decoder) scalar(n ast.Node, fd protoreflect.FieldDescriptor, what strin
 	}
 }
 
-// text decodes a string. Numbers, booleans and nulls are refused rather than converted: 1.10 would
-// become 1.1, and "no" a boolean elsewhere.
-func (d *decoder) text(n ast.Node, what string) (string, bool) {
-	n = d.resolve(n)
-	switch v := n.(type) {
-	case nil:
-		return "", false
-	case *ast.StringNode:
-		return v.Value, true
-	case *ast.LiteralNode:
-		return v.Value.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		d.fail(d.where(n), "%s must be a string, this is %s: put it in quotes", what, describe(n))
+// text decodes a string: the text as it was written. Numbers, booleans and nulls are refused rather
+// than taken as text: in the hands of another tool 1.10 would become 1.1.
+func (d *decoder) text(n *yaml.Node, what string) (string, bool) {
+	switch yamldoc.TypeOf(n) {
+	case yamldoc.Text:
+		return n.Value, true
+	case yamldoc.Int, yamldoc.Float, yamldoc.Bool:
+		d.fail(d.where(n), "%s must be a string, this is %s: put it in quotes", what, yamldoc.Describe(n))
 	default:
-		d.fail(d.where(n), "%s must be a string, this is %s", what, describe(n))
+		d.fail(d.where(n), "%s must be a string, this is %s", what, yamldoc.Describe(n))
 	}
 	return "", false
 }
 
 // digits returns the text of a number. As in protojson a 64-bit number may be a string.
-func (d *decoder) digits(n ast.Node, what string) (string, bool) {
-	switch v := n.(type) {
-	case *ast.IntegerNode:
-		return v.GetToken().Value, true
-	case *ast.StringNode:
-		return v.Value, true
+func (d *decoder) digits(n *yaml.Node, what string) (string, bool) {
+	switch yamldoc.TypeOf(n) {
+	case yamldoc.Int, yamldoc.Text:
+		return n.Value, true
 	default:
-		d.fail(d.where(n), "%s must be a whole number, this is %s", what, describe(n))
+		d.fail(d.where(n), "%s must be a whole number, this is %s", what, yamldoc.Describe(n))
 		return "", false
 	}
 }
 
-func (d *decoder) signed(n ast.Node, what string, bits int) (int64, bool) {
+func (d *decoder) signed(n *yaml.Node, what string, bits int) (int64, bool) {
 	s, ok := d.digits(n, what)
 	if !ok {
 		return 0, false
@@ -114,7 +89,7 @@ func (d *decoder) signed(n ast.Node, what string, bits int) (int64, bool) {
 	return v, true
 }
 
-func (d *decoder) unsigned(n ast.Node, what string, bits int) (uint64, bool) {
+func (d *decoder) unsigned(n *yaml.Node, what string, bits int) (uint64, bool) {
 	s, ok := d.digits(n, what)
 	if !ok {
 		return 0, false
@@ -128,11 +103,11 @@ func (d *decoder) unsigned(n ast.Node, what string, bits int) (uint64, bool) {
 }
 
 // wellKnown decodes a duration or a timestamp.
-func (d *decoder) wellKnown(n ast.Node, fd protoreflect.FieldDescriptor, what string) (protoreflect.Value, bool) {
-	s, ok := n.(*ast.StringNode)
+func (d *decoder) wellKnown(n *yaml.Node, fd protoreflect.FieldDescriptor, what string) (protoreflect.Value, bool) {
+	ok := yamldoc.TypeOf(n) == yamldoc.Text
 	if fd.Message().FullName() == durationName {
 		if ok {
-			if v, err := time.ParseDuration(s.Value); err == nil {
+			if v, err := time.ParseDuration(n.Value); err == nil {
 				return protoreflect.ValueOfMessage(durationpb.New(v).ProtoReflect()), true
 			}
 		}
@@ -140,7 +115,7 @@ func (d *decoder) wellKnown(n ast.Node, fd protoreflect.FieldDescriptor, what st
 		return protoreflect.Value{}, false
 	}
 	if ok {
-		if v, err := time.Parse(time.RFC3339Nano, s.Value); err == nil {
+		if v, err := time.Parse(time.RFC3339Nano, n.Value); err == nil {
 			return protoreflect.ValueOfMessage(timestamppb.New(v).ProtoReflect()), true
 		}
 	}
@@ -148,10 +123,10 @@ func (d *decoder) wellKnown(n ast.Node, fd protoreflect.FieldDescriptor, what st
 	return protoreflect.Value{}, false
 }
 
-// quoted is describe, but shows a string.
-func quoted(n ast.Node) string {
-	if s, ok := n.(*ast.StringNode); ok {
-		return strconv.Quote(s.Value)
+// quoted is yamldoc.Describe, but shows a string.
+func quoted(n *yaml.Node) string {
+	if yamldoc.TypeOf(n) == yamldoc.Text {
+		return strconv.Quote(n.Value)
 	}
-	return describe(n)
+	return yamldoc.Describe(n)
 }

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"slices"
 )
 
 // chunk is the text of one YAML document and how many lines stand before it.
@@ -12,7 +13,8 @@ type chunk struct {
 
 // split cuts a stream at its document markers. YAML 1.2.2 section 9.1.2: "---" or "..." at the start
 // of a line, before white space or the end, always ends a document, even within a scalar. Each
-// document is parsed by itself, so that an error in one does not hide the next.
+// document is parsed by itself, so that an error in one does not hide the next, the bound of a
+// document's size holds, and an alias finds no anchor of another document.
 func split(data []byte) []chunk {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var chunks []chunk
@@ -33,7 +35,7 @@ func split(data []byte) []chunk {
 		pos = end
 	}
 	chunks = append(chunks, chunk{data[start:], startLine})
-	return blankMarkers(chunks)
+	return slices.DeleteFunc(chunks, func(c chunk) bool { return !hasContent(c.text) })
 }
 
 func isMarker(line []byte, marker string) bool {
@@ -41,23 +43,11 @@ func isMarker(line []byte, marker string) bool {
 	return ok && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0)
 }
 
-// blankMarkers overwrites a leading "---" by spaces, which keeps the columns of what follows it, and
-// drops chunks without content.
-func blankMarkers(chunks []chunk) []chunk {
-	kept := chunks[:0]
-	for _, c := range chunks {
-		if isMarker(c.text, "---") {
-			c.text = append([]byte("   "), c.text[3:]...)
-		}
-		if hasContent(c.text) {
-			kept = append(kept, c)
-		}
-	}
-	return kept
-}
-
-// hasContent is false for a chunk of blank lines, comments and %YAML directives.
+// hasContent is false for a chunk of blank lines, comments and %YAML directives, perhaps after a "---".
 func hasContent(text []byte) bool {
+	if isMarker(text, "---") {
+		text = text[3:]
+	}
 	for line := range bytes.Lines(text) {
 		trimmed := bytes.TrimSpace(line)
 		if len(trimmed) > 0 && trimmed[0] != '#' && line[0] != '%' {

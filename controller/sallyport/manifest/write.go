@@ -70,7 +70,7 @@ func appendField(b []byte, v protoreflect.Value, fd protoreflect.FieldDescriptor
 		slices.Sort(keys)
 		for _, k := range keys {
 			value := v.Map().Get(protoreflect.ValueOfString(k).MapKey())
-			b = append(b, indent+"  "+quote(k)+": "+quote(value.String())+"\n"...)
+			b = append(b, indent+"  "+quoteKey(k, indent+"  ")+": "+quote(value.String())+"\n"...)
 		}
 	case fd.IsList():
 		b = append(b, '\n')
@@ -149,6 +149,16 @@ func quote(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
+}
+
+// quoteKey is quote for a key. Behind a "?" a key may be longer than 1024 characters (YAML 1.2.2 section
+// 7.4.2).
+func quoteKey(k, indent string) string {
+	quoted := quote(k)
+	if len(quoted) >= 1024 {
+		return "? " + quoted + "\n" + indent
+	}
+	return quoted
 }
 
 func isPlain(s string) bool {
