@@ -62,7 +62,7 @@ func firstLine(lines [][]byte) (problem string, line int) {
 	all := &lineReader{lines: lines}
 	_, problem = decode(all)
 	same := func(n int) bool {
-		_, p := decode(&lineReader{lines: lines[:n]})
+		_, p := decode(bytes.NewReader(append([]byte("\n"), bytes.Join(lines[:n], nil)...)))
 		return p == problem
 	}
 	// The parser has looked at little more than it needed, so search backwards in growing steps, then

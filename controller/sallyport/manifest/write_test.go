@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,7 @@ func FuzzWrite(f *testing.F) {
 	f.Add("1", "yes", "~", "a: b # c", int64(-1), int32(-3), uint64(1<<63))
 	f.Add("- x", "? k", "|\n  x\n---\n...", "\x7f\u0085\u2028\ufeff", int64(1), int32(0), uint64(0))
 	f.Add("é\t\"'\\", "<<", "*a", "&a !!str", int64(1), int32(0), uint64(0))
+	f.Add("a", strings.Repeat("k", 3000), strings.Repeat("v ", 2000), "::/0", int64(1), int32(0), uint64(0))
 	f.Fuzz(func(t *testing.T, name, key, value, hosts string, rekey int64, priority int32, bytes uint64) {
 		want := &operatorv1.Policy{
 			Metadata: &operatorv1.Metadata{Name: name, Labels: map[string]string{key: value}},
