@@ -61,7 +61,7 @@ func runIncarnation(ctx context.Context, o options, log *slog.Logger, out io.Wri
 	if err := p.bring(ctx, services, stop, group, out); err != nil {
 		cancel()
 		stop()
-		return errors.Join(err, group.Wait())
+		return reason(err, group.Wait())
 	}
 	log.Info("controller is ready", "name", o.name, "listen", o.listen, "socket", o.socket,
 		"trust_domain", p.fleet.GetTrustDomain(), "incarnation", p.incarnation.Number, "version", version)
@@ -69,6 +69,14 @@ func runIncarnation(ctx context.Context, o options, log *slog.Logger, out io.Wri
 		log.Warn("systemd was not told that the controller is ready", "err", err)
 	}
 	return group.Wait()
+}
+
+// reason is why a start failed: by itself, or because a service that had begun did.
+func reason(start, services error) error {
+	if errors.Is(start, context.Canceled) && services != nil {
+		return services
+	}
+	return start
 }
 
 // bring starts the services, opens the ports and, for a new fleet, says what to do next. The ports live as

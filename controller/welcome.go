@@ -13,7 +13,6 @@ import (
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/dial"
 	"sallyport.dev/sallyport/services/protocol/enrol"
-	"sallyport.dev/sallyport/services/store"
 )
 
 // firstOperator is the name of the operator whose credential the first start writes.
@@ -21,8 +20,11 @@ const firstOperator = "admin"
 
 // welcome gives a fleet without operators its first, and says what to do next.
 func (p *process) welcome(ctx context.Context, out io.Writer) error {
-	if !p.options.runs(serviceOperator) || p.hasOperators() {
+	if !p.options.runs(serviceOperator) {
 		return nil
+	}
+	if has, err := p.identity.HasOperators(ctx); has || err != nil {
+		return err
 	}
 	path := p.options.credential
 	if _, err := os.Stat(path); err == nil {
@@ -47,7 +49,8 @@ func (p *process) welcome(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("operator's credential: %w", err)
 	}
 	if err := credential.Save(path); err != nil {
-		return fmt.Errorf("--credential: %w", err)
+		return fmt.Errorf("--credential: %w: the operator %s has a certificate but no key: start again, and make another with sallyport --socket %s operator create",
+			err, firstOperator, p.options.socket)
 	}
 	_, err = fmt.Fprintf(out, `
 This is a new fleet: trust domain %[1]s, overlay %[2]s and %[3]s.
@@ -65,13 +68,4 @@ This is a new fleet: trust domain %[1]s, overlay %[2]s and %[3]s.
 
 `, p.fleet.GetTrustDomain(), p.fleet.GetPoolIpv4(), p.fleet.GetPoolIpv6(), path, p.options.socket, p.options.advertise, p.options.rootKey())
 	return err
-}
-
-func (p *process) hasOperators() bool {
-	found := false
-	p.view.Range(store.OperatorPrefix, func(store.KV) bool {
-		found = true
-		return false
-	})
-	return found
 }
