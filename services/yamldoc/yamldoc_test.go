@@ -173,9 +173,9 @@ func TestParseBounds(t *testing.T) {
 		"long strings": {"a: &a " + strings.Repeat("x", MaxSize/2) + "\nb: [" + strings.Repeat("*a, ", 100) + "]\n", "line 2: aliases make the document longer than 2 MiB"},
 		"chain":        {chain, "line 32: collections nest deeper than 32"},
 		"long":         {strings.Repeat("#", MaxSize+1), "line 1: longer than 1 MiB"},
-		"last line":    {strings.Repeat("a\n", 3) + strings.Repeat("# b\n", MaxSize/4-10) + "c: d\n", "line 262138: not YAML: "},
-		"late":         {strings.Repeat("- a\n", MaxSize/4-3) + "- *b\n", "line 262142: there is no anchor &b in this document"},
-		"blank lines":  {"a: \"b\" c" + strings.Repeat("\n", MaxSize-20) + "d: e", "line 1: not YAML: "},
+		"last line":    {strings.Repeat("a\n", 3) + strings.Repeat("# b\n", 50000) + "c: d\n", "line 50004: not YAML: "},
+		"late":         {strings.Repeat("- a\n", 20000) + "- *b\n", "line 20001: there is no anchor &b in this document"},
+		"blank lines":  {"a: \"b\" c" + strings.Repeat("\n", 100000) + "d: e", "line 1: not YAML: "},
 	} {
 		start := time.Now()
 		_, err := Parse([]byte(tc.text), 0)
