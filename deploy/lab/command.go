@@ -51,6 +51,9 @@ func upCommand(name *string) *cobra.Command {
 				return err
 			}
 			cfg := Config{Name: *name, Hosts: hosts, Binaries: binaries}
+			if anchor, ok := recordedAnchor(); ok && insideUserNamespace() {
+				cfg.Owner = anchor // its namespaces end with it
+			}
 			if nat > hosts {
 				return fmt.Errorf("lab: --nat %d: there are only %d hosts", nat, hosts)
 			}
@@ -110,7 +113,7 @@ func downCommand(name *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return errors.Join(l.Down(cmd.Context()), releaseAnchor())
+			return l.Down(cmd.Context())
 		},
 	}
 }

@@ -23,8 +23,8 @@ func Root() string {
 	if dir := os.Getenv("SALLYPORT_LAB_DIR"); dir != "" {
 		return dir
 	}
-	if insideUserNamespace() {
-		return filepath.Join(os.TempDir(), fmt.Sprintf("sallyport-lab-%s", os.Getenv(envOuterUID)))
+	if dir, err := rootlessDir(); err == nil && insideUserNamespace() {
+		return filepath.Join(dir, "lab")
 	}
 	return "/run/sallyport-lab"
 }
