@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"time"
 
@@ -40,6 +41,7 @@ type generationRef struct {
 func (r generationRef) change(what phaseEdit, while store.Compare, now func() time.Time) edit {
 	return edit{
 		key:   store.SAPhaseKey(store.PairID(r.pair), r.number),
+		slot:  what.slot(r.ofA),
 		while: while,
 		apply: func(have store.KV, exists bool) ([]byte, error) {
 			var record controllerv1.GenerationPhase
@@ -63,6 +65,15 @@ func (r generationRef) names(record *controllerv1.GenerationPhase) bool {
 		epoch = record.GetEpochA()
 	}
 	return bytes.Equal(record.GetId(), r.id[:]) && bytes.Equal(epoch, r.epoch[:])
+}
+
+// slot is shared by what an agent may say as often as it likes: it must not push out what else waits for
+// the record.
+func (e phaseEdit) slot(ofA bool) string {
+	if e != (phaseEdit{soft: true}) {
+		return ""
+	}
+	return fmt.Sprintf("rekey asked for by A: %t", ofA)
 }
 
 // apply says whether it changed anything.

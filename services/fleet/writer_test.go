@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/sallyport/services/protocol/plan"
 	"sallyport.dev/sallyport/services/store"
 	"sallyport.dev/sallyport/services/store/storetest"
 )
@@ -131,6 +132,23 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 	if compares > store.MaxTxnCompares || len(batch) < 3 {
 		t.Errorf("a batch of %d keys and %d compares", len(batch), compares)
+	}
+}
+
+// TestRepeatedExpiresPushNothingOut: an agent that asks for rekeys without end must not lose the acks of its
+// peer, which are submitted once.
+func TestRepeatedExpiresPushNothingOut(t *testing.T) {
+	w := newWriter(nil, nil, slog.New(slog.DiscardHandler))
+	a, b := generationRef{number: 1, ofA: true}, generationRef{number: 1}
+	w.submit(b.change(phaseEdit{acks: plan.InB}, store.Compare{}, time.Now))
+	for range 10 * maxEdits {
+		w.submit(a.change(phaseEdit{soft: true}, store.Compare{}, time.Now))
+	}
+	w.submit(b.change(phaseEdit{soft: true}, store.Compare{}, time.Now))
+	for _, edits := range w.take() {
+		if len(edits) != 3 || edits[0].slot != "" {
+			t.Errorf("%d edits wait, the first in the slot %q; want the ack and one rekey for each end", len(edits), edits[0].slot)
+		}
 	}
 }
 

@@ -67,14 +67,14 @@ func (w *chunkWriter) flush() error {
 	return w.send(b)
 }
 
-// Restore implements AdminService. It ends this incarnation: afterwards the controller must be started
-// again, and refuses everything until then.
+// Restore implements AdminService. It ends this incarnation: the process starts over with the next one, and
+// refuses everything until then.
 func (s *Service) Restore(stream operatorv1.AdminService_RestoreServer) error {
 	report, err := s.store.Restore(stream.Context(), &chunkReader{receive: stream.Recv}, store.RestoreOptions{Now: s.now(), Audit: s.audit})
 	if err != nil {
 		return restoreFault(err)
 	}
-	s.log.WarnContext(stream.Context(), "store restored; start the controller again",
+	s.log.WarnContext(stream.Context(), "store restored; the controllers start over",
 		"incarnation", report.Incarnation.Number, "written", report.Written, "replayed", len(report.Replayed), "actor", actor(stream.Context()))
 	return stream.SendAndClose(&operatorv1.RestoreResponse{
 		Incarnation: report.Incarnation.Number, Keys: uint64(report.Written), Revocations: uint64(len(report.Replayed)),

@@ -258,6 +258,8 @@ func (p *stepper) earliest() (uint32, Cause) {
 		return 0, Rekey
 	case n == 0:
 		return 0, NewEpoch
+	case n == 1 && refused[0].Phase >= Established: // an agent that gives up what works, again and again
+		return refused[0].Create + wholeSeconds(2*p.limits.BackoffMin), Retry
 	case n == 1:
 		return 0, Retry
 	}

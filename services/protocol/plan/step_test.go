@@ -59,6 +59,7 @@ func TestStep(t *testing.T) {
 		"new life":           {func(s *Situation) { s.A.Epoch = Epoch{9} }, time.Minute, "create new-epoch", 0},
 		"new life elsewhere": {func(s *Situation) { s.A.Epoch, s.B.Live = Epoch{9}, false }, time.Minute, "", 8 * time.Hour},
 		"new incarnation":    {func(s *Situation) { s.Incarnation = 2 }, time.Minute, "create new-epoch", 0},
+		"given up at once":   {func(s *Situation) { s.Generations[0].RefusedBelow = 8 }, time.Second, "", 2 * time.Second},
 		"refused when up":    {func(s *Situation) { s.Generations[0].RefusedBelow = 8 }, time.Minute, "create retry", 0},
 		"not wanted":         {func(s *Situation) { s.Policy = nil }, time.Minute, "advance not-wanted", 9 * time.Hour},
 		"host gone":          {func(s *Situation) { s.Policy, s.A = nil, nil }, time.Minute, "advance not-wanted", 9 * time.Hour},
