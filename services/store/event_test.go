@@ -2,10 +2,13 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/store"
@@ -68,5 +71,32 @@ func TestEventsAreRateLimited(t *testing.T) {
 	most := burst + int(time.Since(start).Seconds()*10) + 1
 	if n := len(events(t, ctx, s)); n < burst || n > most {
 		t.Errorf("%d of %d events were kept, want %d to %d", n, flood, burst, most)
+	}
+}
+
+// TestEventsOutliveTheirLease: a lease that etcd has lost costs one event, not those of the next hours.
+func TestEventsOutliveTheirLease(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s := storetest.New(t)
+	w := store.NewEvents(s, nil)
+	w.Event(ctx, "Host", "web-1", "HostJoined", false, "first")
+	kvs, _, err := s.List(ctx, store.EventPrefix, store.ListOptions{})
+	if err != nil || len(kvs) != 1 {
+		t.Fatalf("%d events, %v", len(kvs), err)
+	}
+	if _, err := storetest.Client(t).Revoke(ctx, clientv3.LeaseID(kvs[0].Lease)); err != nil {
+		t.Fatal(err)
+	}
+	lost, err := w.Put(ctx, "Host", "web-1", "HostJoined", false, "lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(ctx, store.Txn{Puts: []store.Put{lost}}); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("under a lost lease: %v, want ErrUnavailable", err)
+	}
+	w.Event(ctx, "Host", "web-1", "HostJoined", false, "second")
+	if got := events(t, ctx, s); len(got) != 1 || got[0].GetStatus().GetMessage() != "second" {
+		t.Errorf("events %v, want the second", got)
 	}
 }

@@ -114,3 +114,11 @@ func (s *Store) SharedLease(ctx context.Context, ttl time.Duration) (int64, erro
 	}
 	return id, err
 }
+
+// forgetLeases makes the next SharedLease begin a new lease: etcd does not know one of them any more, since
+// somebody revoked it or put back an older snapshot.
+func (s *Store) forgetLeases() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.shared)
+}

@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -180,6 +182,10 @@ func (s *Store) commit(ctx context.Context, t Txn, fence *Incarnation) (int64, e
 		Then(s.writes(t)...).
 		Else(s.revisions(compares)...).
 		Commit()
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		s.forgetLeases()
+		return 0, fmt.Errorf("%w: commit: etcd has lost the lease; try again", ErrUnavailable)
+	}
 	if err != nil {
 		return 0, s.wrap(ctx, "commit", err)
 	}
