@@ -113,15 +113,7 @@ func newEmptyE2E(t *testing.T, cfg Config) *e2e {
 // finish checks the capture, shows the logs of a failure, and removes the lab.
 func (e *e2e) finish() {
 	ctx := context.Background()
-	if e.capture != nil {
-		if err := e.capture.Stop(); err != nil {
-			e.t.Error(err)
-		} else if esp, err := e.capture.AssertNoClear(ctx); err != nil {
-			e.t.Error(err)
-		} else {
-			e.t.Logf("underlay: %d ESP packets, nothing in clear", esp)
-		}
-	}
+	e.endCapture()
 	if e.t.Failed() {
 		for i := 1; i <= e.Config().Hosts; i++ {
 			if counters, err := e.Agent(ctx, i, "counters"); err == nil {
@@ -137,6 +129,21 @@ func (e *e2e) finish() {
 	if err := e.Down(ctx); err != nil {
 		e.t.Error(err)
 	}
+}
+
+// endCapture ends the capture of the underlay, if it runs, and checks it.
+func (e *e2e) endCapture() {
+	if e.capture == nil {
+		return
+	}
+	if err := e.capture.Stop(); err != nil {
+		e.t.Error(err)
+	} else if esp, err := e.capture.AssertNoClear(context.Background()); err != nil {
+		e.t.Error(err)
+	} else {
+		e.t.Logf("underlay: %d ESP packets, nothing in clear", esp)
+	}
+	e.capture = nil
 }
 
 func (e *e2e) must(err error) {

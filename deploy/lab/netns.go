@@ -164,7 +164,8 @@ func (b *builder) host(i int) {
 	}
 }
 
-// demolish removes every namespace of the lab that exists. Their links go with them.
+// demolish removes every namespace of the lab that exists, with all that runs in them. Their links go
+// with them.
 func demolish(ctx context.Context, cfg Config) error {
 	names, err := filepath.Glob(filepath.Join(netnsDir, cfg.namespace("*")))
 	if err != nil {
@@ -178,7 +179,7 @@ func demolish(ctx context.Context, cfg Config) error {
 	for _, path := range names {
 		// A lab named "a" must not take the namespaces of a lab named "a-b".
 		if name := filepath.Base(path); known[name] {
-			errs = append(errs, run(ctx, "ip", "netns", "del", name))
+			errs = append(errs, evict(ctx, name), run(ctx, "ip", "netns", "del", name))
 		}
 	}
 	return errors.Join(errs...)
