@@ -9,8 +9,17 @@ import (
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 )
 
-// maxDetail is the contract's bound of Nack.detail, bytes.
-const maxDetail = 512
+const (
+	// maxDetail is the contract's bound of Nack.detail, bytes.
+	maxDetail = 512
+	// maxPairs and maxAssociations are far beyond any fleet: they keep a broken controller from
+	// filling the memory.
+	maxPairs        = 1 << 16
+	maxAssociations = 1 << 18
+)
+
+// errFull: the host holds more than any fleet needs.
+var errFull = errors.New("this host holds too many resources")
 
 // refusal is an update that the agent did not carry out.
 type refusal struct {
@@ -51,7 +60,7 @@ func (a *applier) update(u *fleetv1.Update) *refusal {
 	defer clear(u.GetSecurityAssociation().GetKey())
 	n, ok := parseName(u.GetName())
 	if !ok {
-		return invalid(fmt.Errorf("resource name %q", u.GetName()))
+		return invalid(fmt.Errorf("resource name %s", brief(u.GetName())))
 	}
 	switch r := u.GetResource().(type) {
 	case *fleetv1.Update_Config:
@@ -67,7 +76,7 @@ func (a *applier) update(u *fleetv1.Update) *refusal {
 			return a.install(n, u.GetVersion(), r.SecurityAssociation)
 		}
 	}
-	return invalid(fmt.Errorf("resource %q holds %T", u.GetName(), u.GetResource()))
+	return invalid(fmt.Errorf("resource %s holds %T", brief(u.GetName()), u.GetResource()))
 }
 
 func (a *applier) configure(u *fleetv1.Update, c *fleetv1.HostConfig) *refusal {
@@ -89,12 +98,19 @@ func (a *applier) setPairs(us []*fleetv1.Update) []*refusal {
 	answers := make([]*refusal, len(us))
 	var good []datapath.Pair
 	var at []int
+	room := maxPairs - a.held.others()
 	for i, u := range us {
 		n, ok := parseName(u.GetName())
 		p, err := pair(n, u.GetPair())
 		if !ok || n.kind != kindPair || err != nil {
-			answers[i] = invalid(errors.Join(fmt.Errorf("pair %q", u.GetName()), err))
+			answers[i] = invalid(errors.Join(fmt.Errorf("pair %s", brief(u.GetName())), err))
 			continue
+		}
+		if !a.held.has(n) {
+			if room--; room < 0 {
+				answers[i] = refused(errFull)
+				continue
+			}
 		}
 		good, at = append(good, p), append(at, i)
 	}
@@ -120,6 +136,9 @@ func (a *applier) install(n name, version uint64, r *fleetv1.SecurityAssociation
 	if err != nil {
 		return invalid(err)
 	}
+	if a.held.count() >= maxAssociations && !a.held.has(n) {
+		return refused(errFull)
+	}
 	err = a.held.install(n, sa.Pair, func() error {
 		if n.kind == kindInbound {
 			return a.installer.InstallInbound(sa)
@@ -136,7 +155,7 @@ func (a *applier) install(n name, version uint64, r *fleetv1.SecurityAssociation
 func (a *applier) remove(r *fleetv1.Remove) *refusal {
 	n, ok := parseName(r.GetName())
 	if !ok || n.kind == kindConfig {
-		return invalid(fmt.Errorf("cannot remove %q", r.GetName()))
+		return invalid(fmt.Errorf("cannot remove %s", brief(r.GetName())))
 	}
 	if err := a.removeNamed(n); err != nil {
 		return err
@@ -165,11 +184,11 @@ func (a *applier) removeNamed(n name) *refusal {
 	return nil
 }
 
-// removeAll deletes every association and every pair, outbound ones first: nothing is sent any more,
-// in clear neither, since the guard stays.
+// removeAll deletes every association, outbound ones first: nothing is sent or taken any more. The pairs
+// stay, and with them the guard of what they protected: it goes with `sallyport-agent cleanup`.
 func (a *applier) removeAll() error {
 	var errs []error
-	for _, k := range []kind{kindOutbound, kindInbound, kindPair} {
+	for _, k := range []kind{kindOutbound, kindInbound} {
 		for _, n := range a.held.all(k) {
 			if r := a.removeNamed(n); r != nil {
 				errs = append(errs, fmt.Errorf("remove %v: %w", n, r))
@@ -195,4 +214,13 @@ func answer(resource string, version uint64, r *refusal) *fleetv1.SyncRequest {
 func detail(err error) string {
 	text := err.Error()
 	return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")
+}
+
+// brief shows a text of the controller's, quoted and bounded.
+func brief(text string) string {
+	const most = 128
+	if len(text) > most {
+		return fmt.Sprintf("%q…", text[:most])
+	}
+	return fmt.Sprintf("%q", text)
 }

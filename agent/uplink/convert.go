@@ -9,6 +9,7 @@ import (
 	"sallyport.dev/sallyport/agent/datapath"
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
+	"sallyport.dev/sallyport/services/protocol/enrol"
 	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
@@ -20,6 +21,8 @@ const (
 	maxSelectors = 512
 	minMTU       = 1280 // IPv6's least
 	maxMTU       = 65535
+	leastPool4   = 8  // bits, as in the controller's --pool-ipv4
+	leastPool6   = 32 // bits, as in the controller's --pool-ipv6
 	minKey       = 16
 	maxKey       = 256
 	maxWindow    = 4096
@@ -45,8 +48,29 @@ func hostConfig(c *fleetv1.HostConfig) (HostConfig, error) {
 	if out.Pools, err = prefixes(c.GetOverlayPrefixes()); err != nil {
 		return HostConfig{}, err
 	}
+	for _, p := range out.Pools {
+		if err := checkPool(p); err != nil {
+			return HostConfig{}, err
+		}
+	}
 	out.Subnets, err = prefixes(c.GetSubnets())
 	return out, err
+}
+
+// checkPool refuses overlay prefixes that would cut the host off from everything: what lies in a pool is
+// reached through the tunnel or not at all.
+func checkPool(p netip.Prefix) error {
+	least := leastPool4
+	if p.Addr().Is6() {
+		least = leastPool6
+	}
+	if p.Bits() < least {
+		return fmt.Errorf("overlay prefix %v is too wide: at least /%d", p, least)
+	}
+	if a := p.Addr(); a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() {
+		return fmt.Errorf("overlay prefix %v is not for unicast addresses", p)
+	}
+	return nil
 }
 
 func prefixes(texts []string) ([]netip.Prefix, error) {
@@ -54,10 +78,10 @@ func prefixes(texts []string) ([]netip.Prefix, error) {
 	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("prefix %q: %w", text, err)
+			return nil, fmt.Errorf("prefix %s is not CIDR", brief(text))
 		}
 		if p != p.Masked() || p.Addr().Is4In6() {
-			return nil, fmt.Errorf("prefix %q has host bits", text)
+			return nil, fmt.Errorf("prefix %v has host bits", p)
 		}
 		out = append(out, p)
 	}
@@ -76,8 +100,8 @@ func pair(n name, p *fleetv1.Pair) (datapath.Pair, error) {
 	if len(p.GetId()) != len(n.id) || [16]byte(p.GetId()) != n.id {
 		return datapath.Pair{}, errors.New("the pair's id is not the one in the name")
 	}
-	if p.GetRemoteHost() == "" {
-		return datapath.Pair{}, errors.New("the pair names no remote host")
+	if !enrol.ValidName(p.GetRemoteHost()) {
+		return datapath.Pair{}, fmt.Errorf("the remote host %s is no host's name", brief(p.GetRemoteHost()))
 	}
 	out := datapath.Pair{
 		ID: datapath.PairID(n.id), RemoteHost: p.GetRemoteHost(), Policy: p.GetPolicy(),

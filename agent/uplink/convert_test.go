@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -109,6 +110,7 @@ func TestPair(t *testing.T) {
 	bad := map[string]func(*fleetv1.Pair){
 		"other id":     func(p *fleetv1.Pair) { p.Id = make([]byte, 16) },
 		"no host":      func(p *fleetv1.Pair) { p.RemoteHost = "" },
+		"terminal":     func(p *fleetv1.Pair) { p.RemoteHost = "web\x1b[2J" },
 		"5 bytes":      func(p *fleetv1.Pair) { p.RemoteAddress = make([]byte, 5) },
 		"no port":      func(p *fleetv1.Pair) { p.RemotePort = 0 },
 		"big port":     func(p *fleetv1.Pair) { p.RemotePort = 65536 },
@@ -143,6 +145,13 @@ func TestHostConfig(t *testing.T) {
 		"small MTU": func(c *fleetv1.HostConfig) { c.Mtu = 1279 },
 		"large MTU": func(c *fleetv1.HostConfig) { c.Mtu = 65536 },
 		"subnets":   func(c *fleetv1.HostConfig) { c.Subnets = make([]string, 257) },
+		"all":       func(c *fleetv1.HostConfig) { c.OverlayPrefixes[0] = "0.0.0.0/0" },
+		"all IPv6":  func(c *fleetv1.HostConfig) { c.OverlayPrefixes[0] = "::/0" },
+		"too wide":  func(c *fleetv1.HostConfig) { c.OverlayPrefixes[0] = "10.0.0.0/7" },
+		"too wide6": func(c *fleetv1.HostConfig) { c.OverlayPrefixes[0] = "2001::/16" },
+		"loopback":  func(c *fleetv1.HostConfig) { c.OverlayPrefixes[0] = "127.0.0.0/8" },
+		"link":      func(c *fleetv1.HostConfig) { c.OverlayPrefixes[0] = "fe80::/64" },
+		"multicast": func(c *fleetv1.HostConfig) { c.OverlayPrefixes[0] = "239.0.0.0/8" },
 	}
 	for what, change := range bad {
 		c := proto.CloneOf(good)
@@ -203,5 +212,26 @@ func TestHighestPosition(t *testing.T) {
 	h.flush()
 	if len(saved) != 2 || saved[1] != 1 {
 		t.Errorf("saved %v", saved)
+	}
+}
+
+func TestTextsOfTheControllerAreBounded(t *testing.T) {
+	u := &fleetv1.Update{Name: strings.Repeat("\x1b", 100_000), Resource: &fleetv1.Update_Config{}}
+	r := (&applier{held: newHoldings()}).update(u)
+	if r == nil || len(r.Error()) > 1000 || strings.Contains(r.Error(), "\x1b") {
+		t.Errorf("%.2000v", r)
+	}
+}
+
+func TestHoldingsAreBounded(t *testing.T) {
+	h := newHoldings()
+	for i := range maxPairs {
+		h.versions[name{kind: kindPair, id: [16]byte{byte(i), byte(i >> 8), byte(i >> 16), 1}}] = 1
+	}
+	n := name{kind: kindPair, id: [16]byte{7, 7, 7, 7}}
+	one := []*typesv1.TrafficSelector{selectorOf("10.0.0.1", "10.0.0.1")}
+	u := &fleetv1.Update{Name: n.String(), Resource: &fleetv1.Update_Pair{Pair: &fleetv1.Pair{Id: n.id[:], RemoteHost: "web-2", Local: one, Remote: one}}}
+	if r := (&applier{held: h}).setPairs([]*fleetv1.Update{u})[0]; r == nil || !errors.Is(r, errFull) {
+		t.Errorf("one pair more: %v", r)
 	}
 }

@@ -76,6 +76,21 @@ func (h *holdings) all(k kind) []name {
 	return out
 }
 
+// has says whether a resource is held.
+func (h *holdings) has(n name) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.versions[n]
+	return ok
+}
+
+// others is the number of resources held that are no associations: nearly all are pairs.
+func (h *holdings) others() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.versions) - len(h.pairOf)
+}
+
 // count is the number of associations held.
 func (h *holdings) count() int {
 	h.mu.Lock()

@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
+	"sallyport.dev/sallyport/services/protocol/enrol"
 )
 
 // Bounds of an identity; they are the contract's (enrolment.proto).
@@ -62,22 +62,15 @@ func newIdentity(key *Key, chain, roots [][]byte) (*Identity, error) {
 		return nil, errors.New("the certificate is for another key")
 	}
 	id := &Identity{key: key, chain: chain, leaf: leaf}
-	if id.trustDomain, id.host, err = hostName(leaf); err != nil {
+	who, err := enrol.NameOf(leaf)
+	if err != nil {
 		return nil, err
 	}
+	if who.Kind != enrol.KindHost {
+		return nil, fmt.Errorf("the certificate names %v, which is no host", who)
+	}
+	id.trustDomain, id.host = who.TrustDomain, who.Name
 	return id.withRoots(roots)
-}
-
-// hostName reads spiffe://<trust domain>/host/<name>.
-func hostName(leaf *x509.Certificate) (trustDomain, host string, err error) {
-	if len(leaf.URIs) != 1 || leaf.URIs[0].Scheme != "spiffe" || leaf.URIs[0].Host == "" {
-		return "", "", errors.New("the certificate has not just one SPIFFE URI")
-	}
-	host, ok := strings.CutPrefix(leaf.URIs[0].Path, "/host/")
-	if !ok || host == "" || strings.Contains(host, "/") {
-		return "", "", fmt.Errorf("the certificate names %s, which is no host", leaf.URIs[0])
-	}
-	return leaf.URIs[0].Host, host, nil
 }
 
 // withRoots is the identity with other roots.

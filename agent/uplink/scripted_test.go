@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -313,6 +315,80 @@ func TestBadPairSpoilsNoOther(t *testing.T) {
 	s.acked(sa(3, "in"), 1) // nothing after the pairs was lost
 }
 
+// TestRefusedPairKeepsTheOldGuard: what the agent could not take may be what the last life guarded.
+func TestRefusedPairKeepsTheOldGuard(t *testing.T) {
+	c, d := newController(t), newDevice()
+	l := live(t, t.TempDir(), c.dialer(), d)
+	s := c.welcomed(1)
+	bad := pairUpdate(1, 1)
+	bad.GetPair().Remote = nil
+	s.update(bad)
+	s.nacked(pairOf(1), fleetv1.NackReason_NACK_REASON_INVALID)
+	position := &fleetv1.SyncResponse{Message: &fleetv1.SyncResponse_Position{Position: at(2)}}
+	s.send(position)
+	l.await("the position", func(s uplink.Status) bool { return s.Revision == 2 })
+	s.end(nil)
+	s = c.welcomed(2)
+	d.mu.Lock()
+	if d.synced != 0 {
+		t.Error("the guard of the last life was taken away")
+	}
+	d.mu.Unlock()
+	s.send(position)
+	d.await(t, "the end of the last life's guard", func(d *device) bool { return d.synced == 1 })
+}
+
+// TestMessagesAreBounded: hundreds of messages may wait, so none may be large.
+func TestMessagesAreBounded(t *testing.T) {
+	c, d := newController(t), newDevice()
+	l := live(t, t.TempDir(), c.dialer(), d)
+	s := c.welcomed(1)
+	large := pairUpdate(1, 1)
+	large.GetPair().Policy = strings.Repeat("x", 300<<10)
+	s.update(large)
+	c.next()
+	if text := l.uplink.Status().LastError; !strings.Contains(text, "larger than max") {
+		t.Errorf("the stream ended with %q", text)
+	}
+}
+
+// TestChangesAreToldOnce: on a router something changes all the time, and mostly not the host's addresses.
+func TestChangesAreToldOnce(t *testing.T) {
+	c, d := newController(t), newDevice()
+	changes := make(chan struct{}, 1)
+	var last atomic.Uint32
+	live(t, t.TempDir(), c.dialer(), d, func(config *uplink.Config) {
+		config.AddressesChanged = changes
+		config.Addresses = func() []netip.Addr { return []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, byte(last.Load())})} }
+	})
+	s := c.welcomed(1)
+	reports := make(chan byte, 100)
+	go func() {
+		defer close(reports)
+		for m, err := s.rpc.Recv(); err == nil; m, err = s.rpc.Recv() {
+			if a := m.GetReport().GetUnderlayAddresses(); len(a) == 1 {
+				reports <- a[0][3]
+			}
+		}
+	}()
+	var got []byte
+	for n := byte(1); n <= 2; n++ {
+		last.Store(uint32(n))
+		for deadline := time.After(patience); len(got) < int(n); {
+			select {
+			case changes <- struct{}{}:
+			case a := <-reports:
+				got = append(got, a)
+			case <-deadline:
+				t.Fatalf("told %v", got)
+			}
+		}
+	}
+	if !bytes.Equal(got, []byte{1, 2}) {
+		t.Errorf("told %v, want each address once", got)
+	}
+}
+
 func TestStaleControllerIsNotObeyed(t *testing.T) {
 	c, d := newController(t), newDevice()
 	l := live(t, t.TempDir(), c.dialer(), d)
@@ -435,6 +511,19 @@ func TestLastConfigurationIsThereAtOnce(t *testing.T) {
 	if s.hello.GetSeen().GetRevision() != 7 {
 		t.Errorf("seen %v", s.hello.GetSeen())
 	}
+}
+
+// TestDamagedConfigurationIsNoEnd: the controller sends it again.
+func TestDamagedConfigurationIsNoEnd(t *testing.T) {
+	c, dir := newController(t), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := newDevice()
+	live(t, dir, c.dialer(), d)
+	s := c.welcomed(1)
+	s.update(configUpdate(1))
+	s.acked("config", 1)
 }
 
 func TestLostEnrolmentReplyIsRepeatedWithTheSameKey(t *testing.T) {

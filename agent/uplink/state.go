@@ -178,7 +178,7 @@ func (s *State) hostConfig() (*fleetv1.HostConfig, error) {
 	}
 	c := new(fleetv1.HostConfig)
 	if err := protojson.Unmarshal(text, c); err != nil {
-		return nil, fmt.Errorf("uplink: %s is damaged: %w: delete it, the controller sends it again", s.path(configFile), err)
+		return nil, fmt.Errorf("uplink: %s is damaged: %w", s.path(configFile), err)
 	}
 	return c, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,9 +20,13 @@ const (
 	welcomeTimeout = time.Minute
 	// maxQueued is how many messages may wait while one is carried out.
 	maxQueued = 512
+	// maxMessage bounds one message, bytes; the longest is a pair with all the selectors it may have.
+	maxMessage = 256 << 10
 	// Bounds of what a controller may ask for.
 	leastReportInterval = time.Second
 	mostReportInterval  = time.Hour
+	// settleTime is from a change of the host's addresses or routes until they are looked at.
+	settleTime = 500 * time.Millisecond
 )
 
 // ErrRemoved: the host is no longer of the fleet. Every association has been deleted.
@@ -44,6 +50,9 @@ type stream struct {
 	// welcomed gets the report interval.
 	welcomed chan time.Duration
 	greeted  bool
+	// spoiled is set when the agent has refused a pair: what the controller has sent is then not all that
+	// must be guarded.
+	spoiled bool
 	// ended says why receive has closed its channel.
 	ended error
 }
@@ -54,7 +63,7 @@ type stream struct {
 func (u *Uplink) serve(ctx context.Context, conn grpc.ClientConnInterface) (welcomed bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	rpc, err := fleetv1.NewSyncServiceClient(conn).Sync(ctx)
+	rpc, err := fleetv1.NewSyncServiceClient(conn).Sync(ctx, grpc.MaxCallRecvMsgSize(maxMessage))
 	if err != nil {
 		return false, err
 	}
@@ -80,7 +89,7 @@ func (u *Uplink) serve(ctx context.Context, conn grpc.ClientConnInterface) (welc
 func (s *stream) open() {
 	hello := &fleetv1.Hello{
 		Epoch: s.u.epoch[:], Stream: s.u.streams, Seen: s.u.highest.get(),
-		AgentVersion: s.u.config.Version, Report: s.u.report(),
+		AgentVersion: s.u.config.Version, Report: s.u.report(s.u.addresses()),
 	}
 	s.send(&fleetv1.SyncRequest{Message: &fleetv1.SyncRequest_Hello{Hello: hello}})
 	// From here on an event of the datapath goes into the stream. One that was noted before the
@@ -165,6 +174,7 @@ func (s *stream) update(u *fleetv1.Update, in <-chan *fleetv1.SyncResponse) (nex
 	}
 	batch, next := morePairs(u, in)
 	for i, r := range s.apply.setPairs(batch) {
+		s.spoiled = s.spoiled || r != nil
 		s.answer(batch[i].GetName(), batch[i].GetVersion(), r)
 	}
 	return next
@@ -189,7 +199,7 @@ func morePairs(u *fleetv1.Update, in <-chan *fleetv1.SyncResponse) ([]*fleetv1.U
 // answer sends the Ack, or the Nack for r.
 func (s *stream) answer(resource string, version uint64, r *refusal) {
 	if r != nil {
-		s.u.log.Warn("refused what the controller sent", "resource", resource, "reason", r.reason.String(), "err", r.err)
+		s.u.log.Warn("refused what the controller sent", "resource", brief(resource), "reason", r.reason.String(), "err", r.err)
 	}
 	s.send(answer(resource, version, r))
 }
@@ -214,6 +224,9 @@ func (s *stream) welcome(w *fleetv1.Welcome) error {
 func (s *stream) position(p *typesv1.Position) {
 	s.u.highest.raise(p) // Welcome may have been of a newer one
 	s.u.note.position(p)
+	if s.spoiled {
+		return // what the last life guarded stays guarded
+	}
 	if err := s.u.config.Installer.Synced(); err != nil {
 		s.u.log.Error("what the last life of the agent left cannot be taken away", "err", err)
 	}
@@ -221,7 +234,7 @@ func (s *stream) position(p *typesv1.Position) {
 
 func (s *stream) removed(r *fleetv1.Removed) error {
 	err := s.apply.removeAll()
-	return errors.Join(fmt.Errorf("%w: %s", ErrRemoved, r.GetReason()), err)
+	return errors.Join(fmt.Errorf("%w: %s", ErrRemoved, brief(r.GetReason())), err)
 }
 
 // reports sends the state of the host when its addresses change, and as a heartbeat.
@@ -235,17 +248,28 @@ func (s *stream) reports(ctx context.Context) {
 	heartbeat := time.NewTicker(interval)
 	defer heartbeat.Stop()
 	changed := s.u.config.AddressesChanged
+	var settled <-chan time.Time // a router's table changes all the time: look once a while, not each time
+	var told []netip.Addr        // the report of Hello may be older
 	for {
 		select {
 		case <-heartbeat.C:
 		case _, open := <-changed:
 			if !open {
 				changed = nil // nobody watches any more; the heartbeat still tells
+			} else if settled == nil {
+				settled = time.After(settleTime)
+			}
+			continue
+		case <-settled:
+			settled = nil
+			if slices.Equal(told, s.u.addresses()) {
+				continue
 			}
 		case <-ctx.Done():
 			return
 		}
-		s.send(&fleetv1.SyncRequest{Message: &fleetv1.SyncRequest_Report{Report: s.u.report()}})
+		told = s.u.addresses()
+		s.send(&fleetv1.SyncRequest{Message: &fleetv1.SyncRequest_Report{Report: s.u.report(told)}})
 	}
 }
 

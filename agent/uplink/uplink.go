@@ -146,11 +146,14 @@ func (u *Uplink) load() error {
 // drops what must not leave in clear, before the controller answers. It is not held: it comes again.
 func (u *Uplink) lastConfig() error {
 	saved, err := u.config.State.hostConfig()
-	if saved == nil || err != nil {
-		return err
+	if saved == nil && err == nil {
+		return nil
 	}
-	c, err := hostConfig(saved)
-	if err != nil {
+	var c HostConfig
+	if err == nil {
+		c, err = hostConfig(saved)
+	}
+	if err != nil { // it comes again; until then the saved guard stands
 		u.log.Warn("the saved configuration is not usable; waiting for the controller's", "err", err)
 		return nil
 	}
@@ -290,15 +293,20 @@ func (u *Uplink) event(e datapath.Event) {
 	}
 }
 
-// report is the state of the host.
-func (u *Uplink) report() *fleetv1.HostReport {
+// addresses are the host's underlay addresses now, as many as the contract lets it tell.
+func (u *Uplink) addresses() []netip.Addr {
+	if u.config.Addresses == nil {
+		return nil
+	}
+	all := u.config.Addresses()
+	return all[:min(len(all), maxUnderlay)]
+}
+
+// report is the state of the host at these addresses.
+func (u *Uplink) report(addresses []netip.Addr) *fleetv1.HostReport {
 	r := &fleetv1.HostReport{EspPort: uint32(u.config.ESPPort), SecurityAssociations: uint32(u.held.count())}
-	if u.config.Addresses != nil {
-		for _, a := range u.config.Addresses() {
-			if len(r.UnderlayAddresses) < maxUnderlay {
-				r.UnderlayAddresses = append(r.UnderlayAddresses, a.AsSlice())
-			}
-		}
+	for _, a := range addresses {
+		r.UnderlayAddresses = append(r.UnderlayAddresses, a.AsSlice())
 	}
 	if u.config.Drops != nil {
 		r.Drops = maps.Clone(u.config.Drops())
