@@ -175,5 +175,12 @@ func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 		}
 		group.Go(func() error { return p.planner.Run(ctx) })
 	}
+	group.Go(func() error { return p.store.Maintain(ctx, p.maintains) })
 	return nil
+}
+
+// maintains says whether etcd's upkeep is this process's: of its own etcd it always is, since a full one
+// elects no leader; of a cluster it is that of whoever plans.
+func (p *process) maintains() bool {
+	return p.etcd != nil || p.planner != nil && p.planner.Stats().Leading
 }

@@ -52,5 +52,14 @@ func WriteBackup(w io.Writer, keys *Keyring, kvs ...KV) error {
 	return out.finish(keys)
 }
 
+// Compact forgets what was before a revision, and waits until it is gone.
+func (e *Embedded) Compact(ctx context.Context, revision int64) error {
+	_, err := e.etcd.Server.Compact(ctx, &etcdserverpb.CompactionRequest{Revision: revision, Physical: true})
+	return err
+}
+
 // StopMember stops the etcd in e behind its back.
 func StopMember(e *Embedded) { e.etcd.Server.Stop() }
+
+// MaintainOnce is one round of Maintain.
+func (s *Store) MaintainOnce(ctx context.Context, least int64) bool { return s.maintain(ctx, least) }

@@ -26,7 +26,7 @@ import (
 //	ipam                               address allocation
 //	event/<id>                         leased
 //	leader/<name>/<lease>              candidates; the oldest leads
-//	intent/<scope>/<name>              asked-for actions (rekey, confirm)
+//	intent/<scope>/<name>              leased: what operators meant, see package world
 const (
 	IncarnationKey = "incarnation"
 	RestoringKey   = "restoring"

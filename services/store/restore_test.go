@@ -26,7 +26,7 @@ func populate(t *testing.T, s *store.Store, hosts int) {
 		"identity/ca/1", string(must(s.Seal("identity/ca/1", []byte("ca key")))(t)),
 		"identity/host/host-0", "k", "identity/host/host-1", "k", "identity/host/host-2", "k", "identity/operator/alice", "k",
 		"identity/token/t1", "secret", "spec/jointoken/t1", "1", "status/jointoken/t1", "1",
-		"epoch/host-1", "e", "live/host-1", "l", "event/1", "e", "intent/rekey/x", "r", "leader/planner/1", "x",
+		"epoch/host-1", "e", "live/host-1", "l", "event/1", "e", "intent/confirm/x", "r", "leader/planner/1", "x",
 		store.SAKey(pair, 1), "sealed", store.SAPhaseKey(pair, 1), "phase")
 	var all []string
 	for i := range hosts {
@@ -42,7 +42,7 @@ func populate(t *testing.T, s *store.Store, hosts int) {
 func kept(all map[string]string, revoked ...string) map[string]string {
 	out := maps.Clone(all)
 	maps.DeleteFunc(out, func(key, _ string) bool {
-		for _, p := range []string{"incarnation", "restoring", "identity/token/", "spec/jointoken/", "status/jointoken/", "epoch/", "live/", "event/", "leader/", "sa/"} {
+		for _, p := range []string{"incarnation", "restoring", "identity/token/", "spec/jointoken/", "status/jointoken/", "epoch/", "live/", "event/", "intent/", "leader/", "sa/"} {
 			if strings.HasPrefix(key, p) {
 				return true
 			}
