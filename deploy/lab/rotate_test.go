@@ -5,6 +5,7 @@ package lab
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestRotateCA: a new root signs while the old one is still trusted. Hosts that joined before stay, hosts
@@ -13,6 +14,7 @@ func TestRotateCA(t *testing.T) {
 	e := newE2E(t, Config{Hosts: 3})
 	for i := 1; i <= 2; i++ {
 		e.must(e.JoinHost(e.ctx, i))
+		e.eventually(30*time.Second, HostName(i)+" joins", func() error { _, err := e.Overlay(e.ctx, i); return err })
 	}
 	early := e.token("--host", HostName(3)) // it names the old root
 	_, err := e.CLI(e.ctx, "ca", "rotate", "--step", "prepare")
