@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/services/daemonlog"
 	"sallyport.dev/sallyport/services/protocol/enrol"
 )
 
@@ -36,8 +36,7 @@ type options struct {
 	table         int
 	nftTable      string
 	metricsListen string
-	logLevel      string
-	logFormat     string
+	log           daemonlog.Options
 }
 
 func (o *options) register(f *pflag.FlagSet) {
@@ -48,8 +47,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	registerNetwork(f, o)
 	f.IntVar(&o.mtu, "mtu", 0, "largest packet in the tunnel, bytes (default: what the controller says)")
 	f.StringVar(&o.metricsListen, "metrics-listen", "", "address and port for Prometheus metrics, for example 127.0.0.1:9442 (default: none)")
-	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	o.log.Register(f)
 }
 
 func registerDirs(f *pflag.FlagSet, stateDir, runDir *string) {
@@ -145,19 +143,4 @@ func (o *options) token() (*enrol.Token, error) {
 		return nil, usageError{fmt.Errorf("join token from %s: %w", from, err)}
 	}
 	return &token, nil
-}
-
-func (o *options) logger(stderr *os.File) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
-		return nil, usageError{fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)}
-	}
-	handler := &slog.HandlerOptions{Level: level}
-	switch o.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(stderr, handler)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(stderr, handler)), nil
-	}
-	return nil, usageError{fmt.Errorf("--log-format %q: want text or json", o.logFormat)}
 }

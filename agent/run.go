@@ -62,9 +62,9 @@ func (o *options) run(ctx context.Context) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	log, err := o.logger(os.Stderr)
+	log, err := o.log.Logger(os.Stderr)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	token, err := o.token()
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"sallyport.dev/sallyport/services/daemonlog"
 	"sallyport.dev/sallyport/services/protocol/enrol"
 )
 
@@ -45,8 +45,7 @@ type options struct {
 	etcdKey       string
 
 	metricsListen string
-	logLevel      string
-	logFormat     string
+	log           daemonlog.Options
 }
 
 func (o *options) register(f *pflag.FlagSet) {
@@ -71,8 +70,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.etcdCert, "etcd-cert", "", "client certificate for the external etcd, PEM")
 	f.StringVar(&o.etcdKey, "etcd-key", "", "key of the client certificate, PEM")
 	f.StringVar(&o.metricsListen, "metrics-listen", "", "address and port for Prometheus metrics, for example 127.0.0.1:9443 (default: none)")
-	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	o.log.Register(f)
 }
 
 // complete fills what follows from other options, and refuses what cannot work.
@@ -163,19 +161,3 @@ func (o *options) etcdDir() string    { return filepath.Join(o.dataDir, "etcd") 
 func (o *options) auditFile() string  { return filepath.Join(o.dataDir, "audit.jsonl") }
 func (o *options) rootKey() string    { return filepath.Join(o.keyDir, "root.key") }
 func (o *options) trafficDir() string { return filepath.Join(o.keyDir, "traffic") }
-
-// logger builds the process's logger.
-func (o *options) logger(out *os.File) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
-		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)
-	}
-	opts := &slog.HandlerOptions{Level: level}
-	switch o.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(out, opts)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(out, opts)), nil
-	}
-	return nil, fmt.Errorf("--log-format %q: want text or json", o.logFormat)
-}

@@ -26,7 +26,7 @@ const shutdownTime = 10 * time.Second
 // run is the life of the controller: one round per incarnation of the store. A restore ends an
 // incarnation, and the next round begins with what it restored.
 func run(ctx context.Context, o options, out io.Writer) error {
-	log, err := o.logger(os.Stderr)
+	log, err := o.log.Logger(os.Stderr)
 	if err != nil {
 		return err
 	}

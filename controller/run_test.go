@@ -11,6 +11,7 @@ import (
 	"time"
 
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
+	"sallyport.dev/sallyport/services/daemonlog"
 	"sallyport.dev/sallyport/services/dial"
 )
 
@@ -25,7 +26,7 @@ func testOptions(t *testing.T) options {
 	o := options{
 		name: "c1", listen: "127.0.0.1:0", dataDir: filepath.Join(dir, "data"), keyDir: filepath.Join(dir, "keys"),
 		socket: filepath.Join(dir, "s"), credential: filepath.Join(dir, "operator.yaml"),
-		services: []string{serviceFleet, serviceOperator, servicePlanner}, logLevel: "error", logFormat: "text",
+		services: []string{serviceFleet, serviceOperator, servicePlanner}, log: daemonlog.Options{Level: "error", Format: "text"},
 	}
 	if err := o.complete(); err != nil {
 		t.Fatal(err)

@@ -110,6 +110,7 @@ func (u *Uplink) enrolled(key *Key, m *fleetv1.Identity) error {
 		return err
 	}
 	u.setIdentity(id)
+	u.config.JoinToken = nil // of no more use: it need not lie in memory
 	u.note.enrolled(id)
 	u.log.Info("joined the fleet", "host", id.Host(), "trust_domain", id.TrustDomain(), "certificate_until", id.NotAfter())
 	return nil
