@@ -23,6 +23,15 @@ func (s *Service) IssueOperator(ctx context.Context, req *operatorv1.IssueOperat
 	return s.authority.IssueOperator(ctx, req)
 }
 
+// RevokeOperator implements AdminService. Calls that run end with the next look at their caller.
+func (s *Service) RevokeOperator(ctx context.Context, req *operatorv1.RevokeOperatorRequest) (*operatorv1.RevokeOperatorResponse, error) {
+	if err := s.authority.RevokeOperator(ctx, req.GetName()); err != nil {
+		return nil, err
+	}
+	s.log.WarnContext(ctx, "operator revoked", "operator", req.GetName(), "actor", actor(ctx))
+	return &operatorv1.RevokeOperatorResponse{}, nil
+}
+
 // Backup implements AdminService.
 func (s *Service) Backup(_ *operatorv1.BackupRequest, stream operatorv1.AdminService_BackupServer) error {
 	w := &chunkWriter{send: func(b []byte) error { return stream.Send(&operatorv1.BackupResponse{Chunk: b}) }}

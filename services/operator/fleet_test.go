@@ -187,6 +187,10 @@ func (authority) IssueOperator(_ context.Context, r *operatorv1.IssueOperatorReq
 	return &operatorv1.IssueOperatorResponse{CertificateChain: [][]byte{[]byte(r.GetName())}}, nil
 }
 
+func (authority) RevokeOperator(_ context.Context, name string) error {
+	return fault.Newf(fault.NotFound, "there is no operator %s", name)
+}
+
 // Resources for tests.
 func hostResource(name string, labels map[string]string, subnets ...string) *operatorv1.Resource {
 	return ofHost(&operatorv1.Host{Metadata: &operatorv1.Metadata{Name: name, Labels: labels}, Spec: &operatorv1.HostSpec{Subnets: subnets}})

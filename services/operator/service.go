@@ -31,6 +31,7 @@ type Authority interface {
 	RootHash() ([32]byte, error)
 	RotateCA(ctx context.Context, r *operatorv1.RotateCARequest) (*operatorv1.RotateCAResponse, error)
 	IssueOperator(ctx context.Context, r *operatorv1.IssueOperatorRequest) (*operatorv1.IssueOperatorResponse, error)
+	RevokeOperator(ctx context.Context, name string) error
 }
 
 // Config makes a Service.

@@ -327,4 +327,6 @@ func TestAuthorityIsAsked(t *testing.T) {
 	if err != nil || string(cert.GetCertificateChain()[0]) != "ann" {
 		t.Errorf("%v, %v", cert, err)
 	}
+	_, err = f.admin.RevokeOperator(f.ctx, &operatorv1.RevokeOperatorRequest{Name: "alice"})
+	wantRefusal(t, err, codes.NotFound, "alice")
 }

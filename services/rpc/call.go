@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -74,7 +76,7 @@ func (s *Server) call(ctx context.Context, method string, handle func(context.Co
 		err = authorise(method, who)
 	}
 	if err == nil {
-		err = protect(func() error { return handle(caller.NewContext(ctx, who)) })
+		err = s.whileValid(ctx, method, who, handle)
 	}
 	if err == nil {
 		return nil
@@ -86,6 +88,44 @@ func (s *Server) call(ctx context.Context, method string, handle func(context.Co
 	s.log.LogAttrs(ctx, level(reply.Code()), "call failed", slog.String("method", method),
 		slog.Any("caller", who), slog.String("code", reply.Code().String()), slog.Any("error", err))
 	return reply.Err()
+}
+
+// errNoLonger ends a call of somebody who would not be let in any more.
+var errNoLonger = fault.New(fault.Unauthenticated,
+	"the credential was revoked or has expired since the call began: ask an administrator for a new one").WithReason("CREDENTIAL_ENDED")
+
+// whileValid runs the handler. An operator's endless call ends when the operator would not be let in any
+// more; the fleet service looks after hosts itself.
+func (s *Server) whileValid(ctx context.Context, method string, who caller.Caller, handle func(context.Context) error) error {
+	run := func(ctx context.Context) error {
+		return protect(func() error { return handle(caller.NewContext(ctx, who)) })
+	}
+	if !endless(method) || who.Local || who.Role == caller.RoleAgent || who.Role == caller.RoleAnyone {
+		return run(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel(nil)
+	watch.Go(func() {
+		tick := time.NewTicker(s.limits.Recheck)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if !s.auth.Valid(who) {
+				cancel(errNoLonger)
+			}
+		}
+	})
+	err := run(ctx)
+	if errors.Is(context.Cause(ctx), errNoLonger) {
+		return errNoLonger
+	}
+	return err
 }
 
 // level keeps what a stranger can cause at will out of the log.

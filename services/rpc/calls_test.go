@@ -59,6 +59,34 @@ func TestShutdownEndsWatches(t *testing.T) {
 	}
 }
 
+// TestRevokedOperatorsWatchEnds: what was opened with a credential does not outlive it.
+func TestRevokedOperatorsWatchEnds(t *testing.T) {
+	r := newRig(t, Limits{Recheck: 10 * time.Millisecond})
+	w, err := operatorv1.NewResourceServiceClient(r.client).Watch(t.Context(), &operatorv1.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	local, err := operatorv1.NewResourceServiceClient(r.localClient).Watch(t.Context(), &operatorv1.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range []operatorv1.ResourceService_WatchClient{w, local} {
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.auth.mu.Lock()
+	r.auth.gone = true
+	r.auth.mu.Unlock()
+	if _, err := w.Recv(); status.Code(err) != codes.Unauthenticated || fault.ReasonOf(fault.FromError(err)) != "CREDENTIAL_ENDED" {
+		t.Errorf("the watch ended with %v", err)
+	}
+	r.shutDown() // the local root has no credential: its watch went on until now
+	if _, err := local.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the local watch ended with %v", err)
+	}
+}
+
 func TestShutdownLetsCallsEnd(t *testing.T) {
 	r := newRig(t, Limits{})
 	began, release := make(chan struct{}), make(chan struct{})

@@ -32,6 +32,13 @@ type fakeAuth struct {
 	role caller.Role
 	err  error
 	seen []netip.AddrPort
+	gone bool // nobody is valid any more
+}
+
+func (f *fakeAuth) Valid(caller.Caller) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.gone
 }
 
 func (f *fakeAuth) set(role caller.Role, err error) {

@@ -26,6 +26,8 @@ import (
 // RoleAnyone; a certificate that is not good is an error.
 type Authenticator interface {
 	Authenticate(ctx context.Context, cs tls.ConnectionState, remote netip.AddrPort) (caller.Caller, error)
+	// Valid says whether a caller that was let in would be let in again. It is quick.
+	Valid(caller.Caller) bool
 }
 
 // Limits bound what strangers can make a controller spend. Zero means the default.
@@ -41,6 +43,8 @@ type Limits struct {
 	Idle time.Duration
 	// Streams bounds concurrent calls on a connection; default 64.
 	Streams uint32
+	// Recheck is how often an operator's long call is checked to still be allowed; default 5 s.
+	Recheck time.Duration
 	// Message bounds one received message, bytes; default 4 MiB.
 	Message int
 }
@@ -60,6 +64,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Streams == 0 {
 		l.Streams = 64
+	}
+	if l.Recheck == 0 {
+		l.Recheck = 5 * time.Second
 	}
 	if l.Message == 0 {
 		l.Message = 4 << 20

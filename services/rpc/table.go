@@ -47,6 +47,7 @@ func rolesOf(fullMethod string) ([]caller.Role, bool) {
 		return writer, true
 	case operatorv1.AdminService_RotateCA_FullMethodName,
 		operatorv1.AdminService_IssueOperator_FullMethodName,
+		operatorv1.AdminService_RevokeOperator_FullMethodName,
 		operatorv1.AdminService_Backup_FullMethodName,
 		operatorv1.AdminService_Restore_FullMethodName:
 		return admin, true

@@ -37,6 +37,7 @@ sallyport.operator.v1.AdminService/Rekey           -     -        -           - 
 sallyport.operator.v1.AdminService/ConfirmDeletions - -       -           -         -       y       y
 sallyport.operator.v1.AdminService/RotateCA        -     -        -           -         -       -       y
 sallyport.operator.v1.AdminService/IssueOperator   -     -        -           -         -       -       y
+sallyport.operator.v1.AdminService/RevokeOperator  -     -        -           -         -       -       y
 sallyport.operator.v1.AdminService/Backup          -     -        -           -         -       -       y
 sallyport.operator.v1.AdminService/Restore         -     -        -           -         -       -       y
 grpc.health.v1.Health/Check                        y     y        y           y         y       y       y

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -19,7 +20,7 @@ import (
 )
 
 func (a *app) operatorCommand() *cobra.Command {
-	return group("operator", "Give people and programs access", a.operatorCreateCommand())
+	return group("operator", "Give people and programs access, and take it away", a.operatorCreateCommand(), a.operatorRevokeCommand())
 }
 
 // operator is one call of operator create.
@@ -64,6 +65,32 @@ The file holds the key: hand it over on a safe way. Whoever has it can do what t
 		return o.run(c.Context())
 	}
 	return c
+}
+
+func (a *app) operatorRevokeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke NAME",
+		Short: "Make an operator's credential worthless",
+		Long: `Make an operator's credential worthless, wherever copies of it are. Calls that are open end in a few
+seconds. A new one under the same name can be made with sallyport operator create.
+
+Whoever revokes the last administrator still has the controller's unix socket, as root there.`,
+		Example:           `  sallyport operator revoke alice`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx, cancel := a.within(c.Context(), callTimeout)
+			defer cancel()
+			admin, err := a.admin()
+			if err != nil {
+				return err
+			}
+			if _, err := admin.RevokeOperator(ctx, &operatorv1.RevokeOperatorRequest{Name: args[0]}); err != nil {
+				return err
+			}
+			return a.print(fmt.Appendf(nil, "operator %s revoked\n", args[0]))
+		},
+	}
 }
 
 func (o *operator) run(ctx context.Context) error {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
@@ -175,6 +176,24 @@ func TestOperatorCreate(t *testing.T) {
 	}
 	if status, _, stderr := call(t, append(create, "--address", address, "--force")...); status != exit.OK {
 		t.Errorf("--force: status %d, %s", status, stderr)
+	}
+}
+
+func (s *issuing) RevokeOperator(_ context.Context, in *operatorv1.RevokeOperatorRequest) (*operatorv1.RevokeOperatorResponse, error) {
+	if in.GetName() != "alice" {
+		return nil, refusal(codes.NotFound, "there is no such operator")
+	}
+	return &operatorv1.RevokeOperatorResponse{}, nil
+}
+
+func TestOperatorRevoke(t *testing.T) {
+	s := &issuing{fake: newFake(), authority: newAuthority(t)}
+	socket := s.serveUnix(t)
+	if status, stdout, stderr := call(t, "operator", "revoke", "alice", "--socket", socket); status != exit.OK || stdout != "operator alice revoked\n" {
+		t.Errorf("status %d, %q, %s", status, stdout, stderr)
+	}
+	if status, _, stderr := call(t, "operator", "revoke", "bob", "--socket", socket); status != exit.NotFound || !strings.Contains(stderr, "no such operator") {
+		t.Errorf("status %d, %s", status, stderr)
 	}
 }
 

@@ -1056,6 +1056,89 @@ func (x *IssueOperatorResponse) GetTrustBundle() [][]byte {
 	return nil
 }
 
+// RevokeOperatorRequest names the operator.
+type RevokeOperatorRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeOperatorRequest) Reset() {
+	*x = RevokeOperatorRequest{}
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeOperatorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeOperatorRequest) ProtoMessage() {}
+
+func (x *RevokeOperatorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeOperatorRequest.ProtoReflect.Descriptor instead.
+func (*RevokeOperatorRequest) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RevokeOperatorRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RevokeOperatorResponse is empty.
+type RevokeOperatorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeOperatorResponse) Reset() {
+	*x = RevokeOperatorResponse{}
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeOperatorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeOperatorResponse) ProtoMessage() {}
+
+func (x *RevokeOperatorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeOperatorResponse.ProtoReflect.Descriptor instead.
+func (*RevokeOperatorResponse) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{14}
+}
+
 // BackupRequest is empty.
 type BackupRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1065,7 +1148,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[13]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +1160,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[13]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +1173,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{13}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{15}
 }
 
 // BackupResponse is a part of the backup.
@@ -1104,7 +1187,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[14]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1199,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[14]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1212,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{14}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BackupResponse) GetChunk() []byte {
@@ -1150,7 +1233,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[15]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1245,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[15]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1258,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{15}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RestoreRequest) GetChunk() []byte {
@@ -1200,7 +1283,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[16]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1295,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[16]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1308,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{16}
+	return file_sallyport_operator_v1_admin_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RestoreResponse) GetIncarnation() uint64 {
@@ -1266,7 +1349,7 @@ type RotateCAResponse_Root struct {
 
 func (x *RotateCAResponse_Root) Reset() {
 	*x = RotateCAResponse_Root{}
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[17]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1361,7 @@ func (x *RotateCAResponse_Root) String() string {
 func (*RotateCAResponse_Root) ProtoMessage() {}
 
 func (x *RotateCAResponse_Root) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[17]
+	mi := &file_sallyport_operator_v1_admin_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1487,10 @@ const file_sallyport_operator_v1_admin_service_proto_rawDesc = "" +
 	"\xbaH\az\x05\x10@\x18\x80@R\x12certificateRequest\"g\n" +
 	"\x15IssueOperatorResponse\x12+\n" +
 	"\x11certificate_chain\x18\x01 \x03(\fR\x10certificateChain\x12!\n" +
-	"\ftrust_bundle\x18\x02 \x03(\fR\vtrustBundle\"\x0f\n" +
+	"\ftrust_bundle\x18\x02 \x03(\fR\vtrustBundle\"Y\n" +
+	"\x15RevokeOperatorRequest\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB,\xbaH)r'2%^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$R\x04name\"\x18\n" +
+	"\x16RevokeOperatorResponse\"\x0f\n" +
 	"\rBackupRequest\"&\n" +
 	"\x0eBackupResponse\x12\x14\n" +
 	"\x05chunk\x18\x01 \x01(\fR\x05chunk\"1\n" +
@@ -1419,13 +1505,14 @@ const file_sallyport_operator_v1_admin_service_proto_rawDesc = "" +
 	"\x17ROTATE_STEP_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ROTATE_STEP_PREPARE\x10\x01\x12\x18\n" +
 	"\x14ROTATE_STEP_ACTIVATE\x10\x02\x12\x16\n" +
-	"\x12ROTATE_STEP_FINISH\x10\x032\xb5\x05\n" +
+	"\x12ROTATE_STEP_FINISH\x10\x032\xa4\x06\n" +
 	"\fAdminService\x12^\n" +
 	"\tGetStatus\x12'.sallyport.operator.v1.GetStatusRequest\x1a(.sallyport.operator.v1.GetStatusResponse\x12R\n" +
 	"\x05Rekey\x12#.sallyport.operator.v1.RekeyRequest\x1a$.sallyport.operator.v1.RekeyResponse\x12s\n" +
 	"\x10ConfirmDeletions\x12..sallyport.operator.v1.ConfirmDeletionsRequest\x1a/.sallyport.operator.v1.ConfirmDeletionsResponse\x12[\n" +
 	"\bRotateCA\x12&.sallyport.operator.v1.RotateCARequest\x1a'.sallyport.operator.v1.RotateCAResponse\x12j\n" +
-	"\rIssueOperator\x12+.sallyport.operator.v1.IssueOperatorRequest\x1a,.sallyport.operator.v1.IssueOperatorResponse\x12W\n" +
+	"\rIssueOperator\x12+.sallyport.operator.v1.IssueOperatorRequest\x1a,.sallyport.operator.v1.IssueOperatorResponse\x12m\n" +
+	"\x0eRevokeOperator\x12,.sallyport.operator.v1.RevokeOperatorRequest\x1a-.sallyport.operator.v1.RevokeOperatorResponse\x12W\n" +
 	"\x06Backup\x12$.sallyport.operator.v1.BackupRequest\x1a%.sallyport.operator.v1.BackupResponse0\x01\x12Z\n" +
 	"\aRestore\x12%.sallyport.operator.v1.RestoreRequest\x1a&.sallyport.operator.v1.RestoreResponse(\x01B>Z<sallyport.dev/sallyport/api/sallyport/operator/v1;operatorv1b\x06proto3"
 
@@ -1442,7 +1529,7 @@ func file_sallyport_operator_v1_admin_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sallyport_operator_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sallyport_operator_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_sallyport_operator_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_sallyport_operator_v1_admin_service_proto_goTypes = []any{
 	(RotateStep)(0),                  // 0: sallyport.operator.v1.RotateStep
 	(*GetStatusRequest)(nil),         // 1: sallyport.operator.v1.GetStatusRequest
@@ -1458,39 +1545,43 @@ var file_sallyport_operator_v1_admin_service_proto_goTypes = []any{
 	(*RotateCAResponse)(nil),         // 11: sallyport.operator.v1.RotateCAResponse
 	(*IssueOperatorRequest)(nil),     // 12: sallyport.operator.v1.IssueOperatorRequest
 	(*IssueOperatorResponse)(nil),    // 13: sallyport.operator.v1.IssueOperatorResponse
-	(*BackupRequest)(nil),            // 14: sallyport.operator.v1.BackupRequest
-	(*BackupResponse)(nil),           // 15: sallyport.operator.v1.BackupResponse
-	(*RestoreRequest)(nil),           // 16: sallyport.operator.v1.RestoreRequest
-	(*RestoreResponse)(nil),          // 17: sallyport.operator.v1.RestoreResponse
-	(*RotateCAResponse_Root)(nil),    // 18: sallyport.operator.v1.RotateCAResponse.Root
-	(*timestamppb.Timestamp)(nil),    // 19: google.protobuf.Timestamp
+	(*RevokeOperatorRequest)(nil),    // 14: sallyport.operator.v1.RevokeOperatorRequest
+	(*RevokeOperatorResponse)(nil),   // 15: sallyport.operator.v1.RevokeOperatorResponse
+	(*BackupRequest)(nil),            // 16: sallyport.operator.v1.BackupRequest
+	(*BackupResponse)(nil),           // 17: sallyport.operator.v1.BackupResponse
+	(*RestoreRequest)(nil),           // 18: sallyport.operator.v1.RestoreRequest
+	(*RestoreResponse)(nil),          // 19: sallyport.operator.v1.RestoreResponse
+	(*RotateCAResponse_Root)(nil),    // 20: sallyport.operator.v1.RotateCAResponse.Root
+	(*timestamppb.Timestamp)(nil),    // 21: google.protobuf.Timestamp
 }
 var file_sallyport_operator_v1_admin_service_proto_depIdxs = []int32{
 	3,  // 0: sallyport.operator.v1.GetStatusResponse.controller:type_name -> sallyport.operator.v1.ControllerStatus
 	4,  // 1: sallyport.operator.v1.GetStatusResponse.store:type_name -> sallyport.operator.v1.StoreStatus
 	5,  // 2: sallyport.operator.v1.GetStatusResponse.pairs:type_name -> sallyport.operator.v1.PairStatus
-	19, // 3: sallyport.operator.v1.ControllerStatus.start_time:type_name -> google.protobuf.Timestamp
-	19, // 4: sallyport.operator.v1.PairStatus.hard_time:type_name -> google.protobuf.Timestamp
-	19, // 5: sallyport.operator.v1.RekeyResponse.rekey_before:type_name -> google.protobuf.Timestamp
+	21, // 3: sallyport.operator.v1.ControllerStatus.start_time:type_name -> google.protobuf.Timestamp
+	21, // 4: sallyport.operator.v1.PairStatus.hard_time:type_name -> google.protobuf.Timestamp
+	21, // 5: sallyport.operator.v1.RekeyResponse.rekey_before:type_name -> google.protobuf.Timestamp
 	0,  // 6: sallyport.operator.v1.RotateCARequest.step:type_name -> sallyport.operator.v1.RotateStep
-	18, // 7: sallyport.operator.v1.RotateCAResponse.roots:type_name -> sallyport.operator.v1.RotateCAResponse.Root
-	19, // 8: sallyport.operator.v1.RotateCAResponse.Root.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 7: sallyport.operator.v1.RotateCAResponse.roots:type_name -> sallyport.operator.v1.RotateCAResponse.Root
+	21, // 8: sallyport.operator.v1.RotateCAResponse.Root.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: sallyport.operator.v1.AdminService.GetStatus:input_type -> sallyport.operator.v1.GetStatusRequest
 	6,  // 10: sallyport.operator.v1.AdminService.Rekey:input_type -> sallyport.operator.v1.RekeyRequest
 	8,  // 11: sallyport.operator.v1.AdminService.ConfirmDeletions:input_type -> sallyport.operator.v1.ConfirmDeletionsRequest
 	10, // 12: sallyport.operator.v1.AdminService.RotateCA:input_type -> sallyport.operator.v1.RotateCARequest
 	12, // 13: sallyport.operator.v1.AdminService.IssueOperator:input_type -> sallyport.operator.v1.IssueOperatorRequest
-	14, // 14: sallyport.operator.v1.AdminService.Backup:input_type -> sallyport.operator.v1.BackupRequest
-	16, // 15: sallyport.operator.v1.AdminService.Restore:input_type -> sallyport.operator.v1.RestoreRequest
-	2,  // 16: sallyport.operator.v1.AdminService.GetStatus:output_type -> sallyport.operator.v1.GetStatusResponse
-	7,  // 17: sallyport.operator.v1.AdminService.Rekey:output_type -> sallyport.operator.v1.RekeyResponse
-	9,  // 18: sallyport.operator.v1.AdminService.ConfirmDeletions:output_type -> sallyport.operator.v1.ConfirmDeletionsResponse
-	11, // 19: sallyport.operator.v1.AdminService.RotateCA:output_type -> sallyport.operator.v1.RotateCAResponse
-	13, // 20: sallyport.operator.v1.AdminService.IssueOperator:output_type -> sallyport.operator.v1.IssueOperatorResponse
-	15, // 21: sallyport.operator.v1.AdminService.Backup:output_type -> sallyport.operator.v1.BackupResponse
-	17, // 22: sallyport.operator.v1.AdminService.Restore:output_type -> sallyport.operator.v1.RestoreResponse
-	16, // [16:23] is the sub-list for method output_type
-	9,  // [9:16] is the sub-list for method input_type
+	14, // 14: sallyport.operator.v1.AdminService.RevokeOperator:input_type -> sallyport.operator.v1.RevokeOperatorRequest
+	16, // 15: sallyport.operator.v1.AdminService.Backup:input_type -> sallyport.operator.v1.BackupRequest
+	18, // 16: sallyport.operator.v1.AdminService.Restore:input_type -> sallyport.operator.v1.RestoreRequest
+	2,  // 17: sallyport.operator.v1.AdminService.GetStatus:output_type -> sallyport.operator.v1.GetStatusResponse
+	7,  // 18: sallyport.operator.v1.AdminService.Rekey:output_type -> sallyport.operator.v1.RekeyResponse
+	9,  // 19: sallyport.operator.v1.AdminService.ConfirmDeletions:output_type -> sallyport.operator.v1.ConfirmDeletionsResponse
+	11, // 20: sallyport.operator.v1.AdminService.RotateCA:output_type -> sallyport.operator.v1.RotateCAResponse
+	13, // 21: sallyport.operator.v1.AdminService.IssueOperator:output_type -> sallyport.operator.v1.IssueOperatorResponse
+	15, // 22: sallyport.operator.v1.AdminService.RevokeOperator:output_type -> sallyport.operator.v1.RevokeOperatorResponse
+	17, // 23: sallyport.operator.v1.AdminService.Backup:output_type -> sallyport.operator.v1.BackupResponse
+	19, // 24: sallyport.operator.v1.AdminService.Restore:output_type -> sallyport.operator.v1.RestoreResponse
+	17, // [17:25] is the sub-list for method output_type
+	9,  // [9:17] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -1516,7 +1607,7 @@ func file_sallyport_operator_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_operator_v1_admin_service_proto_rawDesc), len(file_sallyport_operator_v1_admin_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	AdminService_ConfirmDeletions_FullMethodName = "/sallyport.operator.v1.AdminService/ConfirmDeletions"
 	AdminService_RotateCA_FullMethodName         = "/sallyport.operator.v1.AdminService/RotateCA"
 	AdminService_IssueOperator_FullMethodName    = "/sallyport.operator.v1.AdminService/IssueOperator"
+	AdminService_RevokeOperator_FullMethodName   = "/sallyport.operator.v1.AdminService/RevokeOperator"
 	AdminService_Backup_FullMethodName           = "/sallyport.operator.v1.AdminService/Backup"
 	AdminService_Restore_FullMethodName          = "/sallyport.operator.v1.AdminService/Restore"
 )
@@ -44,6 +45,8 @@ type AdminServiceClient interface {
 	RotateCA(ctx context.Context, in *RotateCARequest, opts ...grpc.CallOption) (*RotateCAResponse, error)
 	// IssueOperator gives an operator a certificate.
 	IssueOperator(ctx context.Context, in *IssueOperatorRequest, opts ...grpc.CallOption) (*IssueOperatorResponse, error)
+	// RevokeOperator makes an operator's certificate worthless at once.
+	RevokeOperator(ctx context.Context, in *RevokeOperatorRequest, opts ...grpc.CallOption) (*RevokeOperatorResponse, error)
 	// Backup streams a backup of the store. Keys of traffic are not in it; sealed values stay sealed.
 	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
 	// Restore replaces the store by a backup and begins a new incarnation.
@@ -108,6 +111,16 @@ func (c *adminServiceClient) IssueOperator(ctx context.Context, in *IssueOperato
 	return out, nil
 }
 
+func (c *adminServiceClient) RevokeOperator(ctx context.Context, in *RevokeOperatorRequest, opts ...grpc.CallOption) (*RevokeOperatorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeOperatorResponse)
+	err := c.cc.Invoke(ctx, AdminService_RevokeOperator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_Backup_FullMethodName, cOpts...)
@@ -156,6 +169,8 @@ type AdminServiceServer interface {
 	RotateCA(context.Context, *RotateCARequest) (*RotateCAResponse, error)
 	// IssueOperator gives an operator a certificate.
 	IssueOperator(context.Context, *IssueOperatorRequest) (*IssueOperatorResponse, error)
+	// RevokeOperator makes an operator's certificate worthless at once.
+	RevokeOperator(context.Context, *RevokeOperatorRequest) (*RevokeOperatorResponse, error)
 	// Backup streams a backup of the store. Keys of traffic are not in it; sealed values stay sealed.
 	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
 	// Restore replaces the store by a backup and begins a new incarnation.
@@ -184,6 +199,9 @@ func (UnimplementedAdminServiceServer) RotateCA(context.Context, *RotateCAReques
 }
 func (UnimplementedAdminServiceServer) IssueOperator(context.Context, *IssueOperatorRequest) (*IssueOperatorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method IssueOperator not implemented")
+}
+func (UnimplementedAdminServiceServer) RevokeOperator(context.Context, *RevokeOperatorRequest) (*RevokeOperatorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeOperator not implemented")
 }
 func (UnimplementedAdminServiceServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
 	return status.Error(codes.Unimplemented, "method Backup not implemented")
@@ -302,6 +320,24 @@ func _AdminService_IssueOperator_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_RevokeOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeOperatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RevokeOperator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RevokeOperator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RevokeOperator(ctx, req.(*RevokeOperatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_Backup_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(BackupRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -346,6 +382,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "IssueOperator",
 			Handler:    _AdminService_IssueOperator_Handler,
+		},
+		{
+			MethodName: "RevokeOperator",
+			Handler:    _AdminService_RevokeOperator_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
