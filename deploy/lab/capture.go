@@ -40,14 +40,11 @@ func (l *Lab) CaptureHeaders(ctx context.Context, name string) (*Capture, error)
 
 // capture records at most snaplen bytes of each packet; 0 is all of it.
 func (l *Lab) capture(ctx context.Context, name string, snaplen int) (*Capture, error) {
-	if err := checkTools(map[string]string{"tcpdump": "tcpdump"}); err != nil {
+	if err := checkTools(captureTools()); err != nil {
 		return nil, err
 	}
 	c := &Capture{File: l.Path(name + ".pcap"), done: make(chan error, 1)}
-	// Immediate mode and -U: nothing waits in a buffer when the recording ends. -Z root: the directory
-	// is ours only.
-	c.cmd = l.Command(context.WithoutCancel(ctx), nodeNet, "tcpdump", "-i", "br0", "--immediate-mode", "-U", "-Z", "root", "-n",
-		"-B", "65536", "-s", strconv.Itoa(snaplen), "-w", c.File)
+	c.cmd = l.Command(context.WithoutCancel(ctx), nodeNet, recorder("br0", c.File, snaplen)...)
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
@@ -56,7 +53,7 @@ func (l *Lab) capture(ctx context.Context, name string, snaplen int) (*Capture, 
 		return nil, fmt.Errorf("lab: tcpdump: %w", err)
 	}
 	lines := bufio.NewReader(stderr)
-	said, err := untilSaid(lines, "listening on")
+	said, err := untilSaid(lines, recording())
 	go func() {
 		rest, _ := io.ReadAll(lines)
 		c.said = string(rest)
@@ -93,7 +90,7 @@ func (c *Capture) Stop() error {
 	if err := <-c.done; err != nil {
 		return fmt.Errorf("lab: tcpdump: %w", err)
 	}
-	if !strings.Contains(c.said, "\n0 packets dropped by kernel") {
+	if !recordedAll(c.said) {
 		return fmt.Errorf("lab: the capture %s is not whole: %s", c.File, strings.TrimSpace(c.said))
 	}
 	return nil
@@ -112,7 +109,8 @@ func (c *Capture) Lines(ctx context.Context, filter string, most int) ([]string,
 		args = append(args, "-c", strconv.Itoa(most))
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "tcpdump", append(args, filter)...)
+	argv := append(reader(), append(args, filter)...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {

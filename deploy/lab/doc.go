@@ -14,7 +14,7 @@
 // Hosts run strict reverse path filtering and have a default route into the underlay, so that a
 // packet which should have been protected and was not shows up in a capture on br0.
 //
-// A lab owns its namespaces (sp-NAME-…), its processes (by pid and start time) and one directory,
-// which records both. Nothing else on the machine is touched, so labs do not collide, and whatever a
+// A lab owns its namespaces (sp-NAME-…) with all that runs in them, its daemons (by pid and start time)
+// and one directory, which records both. Nothing else on the machine is touched, so labs do not collide, and whatever a
 // killed lab leaves is found in its directory and removed by the next start.
 package lab

@@ -18,8 +18,8 @@ const envInside = "SALLYPORT_LAB_INSIDE"
 
 func insideUserNamespace() bool { return os.Getenv(envInside) != "" }
 
-// enterUserNamespace lets an ordinary user run labs. A process of the user, the anchor, holds a user
-// and a mount namespace open in which the user is root; every lab command runs itself again in there.
+// enterUserNamespace lets an ordinary user run labs: the command runs itself again in the namespaces of
+// the user's anchor, where the user is root.
 func enterUserNamespace(cmd *cobra.Command, _ []string) error {
 	if os.Getenv(envAnchor) != "" {
 		return holdAnchor(cmd.Context())
@@ -51,7 +51,12 @@ func reexecute(anchor Process) error {
 	argv := append([]string{
 		"nsenter", "--preserve-credentials", "--user", "--mount", "--net", "--target", strconv.Itoa(anchor.PID), "--wd=.", "--", self,
 	}, os.Args[1:]...)
-	return fmt.Errorf("lab: nsenter: %w", syscall.Exec(nsenter, argv, append(os.Environ(), envInside+"=1")))
+	// In there the user is root, and needs root's commands: nft is in /usr/sbin.
+	path := os.Getenv("PATH") + ":/usr/sbin:/sbin"
+	if err := errors.Join(os.Setenv(envInside, "1"), os.Setenv("PATH", path)); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	return fmt.Errorf("lab: nsenter: %w", syscall.Exec(nsenter, argv, os.Environ()))
 }
 
 // checkRootless says what keeps an ordinary user from running a lab, and who can change it.

@@ -67,7 +67,8 @@ func (u *ordinaryUser) command(ctx context.Context, args ...string) *exec.Cmd {
 	script := u.prepare + fmt.Sprintf(` && exec setpriv --reuid=%d --regid=%d --clear-groups "$@"`, u.uid, u.uid)
 	c := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "sh", "-ec", script, "sh", u.cli}, args...)...)
 	c.Dir = "/"
-	c.Env = []string{"HOME=" + u.home, "PATH=" + os.Getenv("PATH")}
+	// Debian's PATH for users, without the folders of nft and others.
+	c.Env = []string{"HOME=" + u.home, "PATH=/usr/local/bin:/usr/bin:/bin"}
 	return c
 }
 
@@ -180,6 +181,16 @@ func TestRootless(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(u.home, ".cache", "sallyport", "lab", "[a-z]*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// TestRootlessDemo is `make demo` of an ordinary user.
+func TestRootlessDemo(t *testing.T) {
+	u := newOrdinaryUser(t)
+	if err := checkTools(map[string]string{"dumpcap": "wireshark-common", "iperf3": "iperf3"}); err != nil {
+		t.Skip(err)
+	}
+	t.Log(u.must("lab", "demo"))
+	u.gone()
 }
 
 // TestRootlessAnchorKilled: with the anchor a lab's namespaces are lost; the next start takes its daemons
