@@ -95,7 +95,7 @@ func (s *Service) RevokeOperator(ctx context.Context, name string) error {
 	return retry(ctx, func() error {
 		kv, err := s.store.Get(ctx, key)
 		if errors.Is(err, store.ErrNotFound) {
-			return fault.New(fault.NotFound, "there is no such operator").WithResource("Operator", name)
+			return fault.Newf(fault.NotFound, "there is no operator %q", name).WithResource("Operator", name)
 		}
 		if err != nil {
 			return err

@@ -189,11 +189,18 @@ func (d *draft) checkAll(a *application, pruned []resourceName) error {
 		}
 		return nil
 	}
-	f := fault.Newf(fault.InvalidArgument, "%d fields are not valid; nothing was written", len(bad)).WithReason(ReasonInvalid)
+	f := fault.Newf(fault.InvalidArgument, "%s; nothing was written", wrongFields(len(bad))).WithReason(ReasonInvalid)
 	for _, b := range bad[:min(len(bad), maxFields)] {
 		f = f.WithField(b.Name, b.Description)
 	}
 	return f
+}
+
+func wrongFields(n int) string {
+	if n == 1 {
+		return "1 field is not valid"
+	}
+	return fmt.Sprintf("%d fields are not valid", n)
 }
 
 // maxFields bounds an error.

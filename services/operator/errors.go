@@ -64,7 +64,11 @@ func invalid(k operatorv1.Kind, name string, r spec.Report) error {
 	if len(r.Problems) == 0 {
 		return nil
 	}
-	f := fault.Newf(fault.InvalidArgument, "%s %q is not valid", kindName(k), name).
+	what := kindName(k)
+	if name != "" { // a new join token has none
+		what = fmt.Sprintf("%s %q", what, name)
+	}
+	f := fault.Newf(fault.InvalidArgument, "%s is not valid", what).
 		WithReason(ReasonInvalid).WithResource(kindName(k), name)
 	for _, p := range r.Problems {
 		f = f.WithField(p.Field, p.Text)

@@ -219,7 +219,7 @@ func (f *fake) check(i int, r *operatorv1.Resource) error {
 	for j, subnet := range r.GetHost().GetSpec().GetSubnets() {
 		if strings.HasSuffix(subnet, "/99") {
 			field := fmt.Sprintf("resources[%d].host.spec.subnets[%d]", i, j)
-			return refusal(codes.InvalidArgument, "1 fields are not valid; nothing was written",
+			return refusal(codes.InvalidArgument, "1 field is not valid; nothing was written",
 				violation(field, fmt.Sprintf("Host %q: %s is not a prefix", resource.Metadata(r).GetName(), subnet)))
 		}
 	}

@@ -66,7 +66,11 @@ func parseRefs(args []string) (resource.Kind, []string, error) {
 	word, name, slash := strings.Cut(args[0], "/")
 	kind, ok := resource.Lookup(word)
 	if !ok {
-		return kind, nil, exit.Errorf(exit.Usage, "there is no kind %q%s", word, manifest.Suggest(word, kindWords()))
+		hint := manifest.Suggest(word, kindWords())
+		if hint == "" {
+			hint = ": there are " + strings.Join(plurals(), ", ")
+		}
+		return kind, nil, exit.Errorf(exit.Usage, "there is no kind %q%s", word, hint)
 	}
 	if !slash {
 		return kind, unique(args[1:]), nil
@@ -80,6 +84,14 @@ func parseRefs(args []string) (resource.Kind, []string, error) {
 		names = append(names, name)
 	}
 	return kind, unique(names), nil
+}
+
+func plurals() []string {
+	var words []string
+	for _, k := range resource.Kinds() {
+		words = append(words, k.Plural)
+	}
+	return words
 }
 
 func kindWords() []string {

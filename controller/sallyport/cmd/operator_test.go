@@ -181,7 +181,7 @@ func TestOperatorCreate(t *testing.T) {
 
 func (s *issuing) RevokeOperator(_ context.Context, in *operatorv1.RevokeOperatorRequest) (*operatorv1.RevokeOperatorResponse, error) {
 	if in.GetName() != "alice" {
-		return nil, refusal(codes.NotFound, "there is no such operator")
+		return nil, refusal(codes.NotFound, `there is no operator "bob"`)
 	}
 	return &operatorv1.RevokeOperatorResponse{}, nil
 }
@@ -192,7 +192,7 @@ func TestOperatorRevoke(t *testing.T) {
 	if status, stdout, stderr := call(t, "operator", "revoke", "alice", "--socket", socket); status != exit.OK || stdout != "operator alice revoked\n" {
 		t.Errorf("status %d, %q, %s", status, stdout, stderr)
 	}
-	if status, _, stderr := call(t, "operator", "revoke", "bob", "--socket", socket); status != exit.NotFound || !strings.Contains(stderr, "no such operator") {
+	if status, _, stderr := call(t, "operator", "revoke", "bob", "--socket", socket); status != exit.NotFound || !strings.Contains(stderr, `no operator "bob"`) {
 		t.Errorf("status %d, %s", status, stderr)
 	}
 }

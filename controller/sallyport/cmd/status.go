@@ -84,7 +84,9 @@ func allUp(f *operatorv1.GetStatusResponse) bool {
 }
 
 // inOrder says whether the store takes changes.
-func inOrder(st *operatorv1.StoreStatus) bool { return !st.GetUnreachable() && len(st.GetAlarms()) == 0 }
+func inOrder(st *operatorv1.StoreStatus) bool {
+	return !st.GetUnreachable() && len(st.GetAlarms()) == 0
+}
 
 // await asks until all is up. A controller that is away meanwhile is waited for, too. When the time
 // is over the last answer is returned, or, without one, the last error.
