@@ -13,6 +13,7 @@ import (
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/daemonlog"
 	"sallyport.dev/sallyport/services/dial"
+	"sallyport.dev/sallyport/services/store"
 )
 
 // testOptions are those of a controller in a directory of its own.
@@ -52,7 +53,7 @@ func startController(t *testing.T, o options) *running {
 	go func() { r.ended <- run(ctx, o, &r.out) }()
 	t.Cleanup(r.stop)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		if r.status() == nil {
+		if _, err := r.status(); err == nil {
 			return r
 		}
 		select {
@@ -66,16 +67,29 @@ func startController(t *testing.T, o options) *running {
 	}
 }
 
-func (r *running) status() error {
+func (r *running) status() (*operatorv1.GetStatusResponse, error) {
 	conn, err := dial.Unix(r.o.socket)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_, err = operatorv1.NewAdminServiceClient(conn).GetStatus(ctx, &operatorv1.GetStatusRequest{})
-	return err
+	return operatorv1.NewAdminServiceClient(conn).GetStatus(ctx, &operatorv1.GetStatusRequest{})
+}
+
+// awaitPlanner waits until the controller says who plans.
+func (r *running) awaitPlanner(want string) {
+	r.t.Helper()
+	var got string
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if status, err := r.status(); err == nil {
+			if got = status.GetController().GetPlanner(); got == want {
+				return
+			}
+		}
+	}
+	r.t.Fatalf("the planner is %q, want %q", got, want)
 }
 
 // end stops the controller and returns how long that took.
@@ -190,6 +204,29 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	startController(t, o).end() // nothing was lost
+}
+
+// TestTwoControllers: on one etcd, one plans, and the other as soon as the first has stopped.
+func TestTwoControllers(t *testing.T) {
+	a := testOptions(t)
+	etcd, err := store.StartEmbedded(store.EmbeddedConfig{DataDir: filepath.Join(filepath.Dir(a.socket), "etcd")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { etcd.Close() })
+	b := testOptions(t)
+	a.etcdEndpoints, b.etcdEndpoints = etcd.Endpoints(), etcd.Endpoints()
+	b.name, b.keyDir = "c2", a.keyDir
+	first := startController(t, a)
+	first.awaitPlanner("c1")
+	second := startController(t, b)
+	second.awaitPlanner("c1")
+	first.end()
+	second.awaitPlanner("c2")
+	second.end()
+	if second.out.Len() > 0 {
+		t.Errorf("the second controller of a fleet says:\n%s", second.out.String())
+	}
 }
 
 func TestOptions(t *testing.T) {
