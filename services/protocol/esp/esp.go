@@ -1,13 +1,15 @@
-// Package esp seals and opens ESP packets, RFC 4303, in tunnel mode with AEAD
-// transforms (RFC 4106, RFC 7634), in buffers that the caller owns.
+// Package esp seals and opens ESP packets, RFC 4303, in tunnel mode, with every suite of
+// package transform: combined modes, and a cipher or none with an integrity algorithm. The
+// caller owns the buffers.
 //
 //	 0       4       8            16                                n
 //	┌───────┬───────┬────────────┬─────────┬─────┬───────┬────┬────┬─────┐
 //	│  SPI  │  seq  │     IV     │ payload │ TFC │1 2 3 …│ pl │ nh │ ICV │
 //	└───────┴───────┴────────────┴─────────┴─────┴───────┴────┴────┴─────┘
-//	│      HeaderLen            │        encrypted                │
-//	│ AAD (with ESN the        │
-//	│ 64-bit number)│
+//	│         HeaderLen          │          body: encrypted        │
+//	│ AAD: with ESN │
+//	│  64-bit seq   │            combined modes; GMAC's AAD goes on to nh
+//	│  ICV: up to nh, then with ESN the high half of seq          others  │
 //
 // A Sealer owns the key, the salt and the sequence number of an outbound SA: no
 // caller ever passes an IV or a sequence number, so that none is used twice. An
@@ -41,6 +43,8 @@ var (
 	ErrReservedSPI = errors.New("esp: SPI is reserved")
 	// ErrSPI: the packet's SPI is not this SA's.
 	ErrSPI = errors.New("esp: packet is for another SPI")
+	// ErrAlignment: what is encrypted is no whole number of cipher blocks.
+	ErrAlignment = errors.New("esp: body is not a multiple of the cipher's block")
 	// ErrReplayed: the sequence number was seen before, or is 0.
 	ErrReplayed = errors.New("esp: packet is replayed")
 	// ErrLate: the sequence number lies left of the replay window. With ESN such a packet
@@ -70,8 +74,6 @@ const (
 	seqLen     = 4
 	fixedLen   = spiLen + seqLen
 	trailerLen = 2 // pad length, next header
-	saltLen    = 4 // of the AEAD transforms there are
-	nonceLen   = 12
 	minAlign   = 4 // RFC 4303 section 2.4
 )
 

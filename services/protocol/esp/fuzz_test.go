@@ -6,29 +6,28 @@ import (
 	"testing"
 
 	"sallyport.dev/sallyport/services/protocol/ipwire"
-	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
 // FuzzOpen opens mutated packets under their real keys. Whatever the bytes are, nothing
 // but the published packet itself is accepted, and the window stays.
 func FuzzOpen(f *testing.F) {
-	all := vectors()
+	all := append(vectors(), scapyVectors(f)...)
 	for i, v := range all {
-		f.Add(uint8(i), unhex(f, v.packet))
+		f.Add(uint16(i), unhex(f, v.packet))
 	}
-	f.Fuzz(func(t *testing.T, which uint8, packet []byte) {
+	f.Fuzz(func(t *testing.T, which uint16, packet []byte) {
 		v := all[int(which)%len(all)]
 		o, genuine := v.opener(t), unhex(t, v.packet)
 		top := o.Top()
 		_, err := o.Open(bytes.Clone(packet))
-		if w, ok := published(t, v, packet); ok {
+		if w, ok := published(t, all, v, packet); ok {
 			if err != w.want {
 				t.Fatalf("the genuine packet %s: %v, want %v", w.name, err, w.want)
 			}
 			return
 		}
 		switch err {
-		case ErrShort, ErrReservedSPI, ErrSPI, ErrReplayed, ErrLate, ErrICV:
+		case ErrShort, ErrReservedSPI, ErrSPI, ErrAlignment, ErrReplayed, ErrLate, ErrICV:
 		default:
 			t.Fatalf("forged packet %x: %v", packet, err)
 		}
@@ -42,9 +41,9 @@ func FuzzOpen(f *testing.F) {
 }
 
 // published returns the vector that packet is, if it is one under v's key: some share it.
-func published(t *testing.T, v vector, packet []byte) (vector, bool) {
-	for _, w := range vectors() {
-		if w.keymat == v.keymat && w.seq == v.seq && bytes.Equal(packet, unhex(t, w.packet)) {
+func published(t *testing.T, all []vector, v vector, packet []byte) (vector, bool) {
+	for _, w := range all {
+		if w.suite == v.suite && w.keymat == v.keymat && w.seq == v.seq && bytes.Equal(packet, unhex(t, w.packet)) {
 			return w, true
 		}
 	}
@@ -54,21 +53,29 @@ func published(t *testing.T, v vector, packet []byte) (vector, bool) {
 // FuzzOpenSealedBody seals mutated bodies, trailer included, under a real key: what an
 // authenticated but hostile peer can send. What is accepted keeps every promise of Open.
 func FuzzOpenSealedBody(f *testing.F) {
+	suites := allSuites()
 	for _, v := range vectors() {
-		f.Add(v.esn, unhex(f, v.plaintext))
+		f.Add(uint8(0), v.esn, unhex(f, v.plaintext))
 	}
 	for _, version := range []int{4, 6} {
 		inner, nextHeader := innerPacket(f, version, 62)
-		f.Add(true, append(inner, 0, nextHeader))
+		for which := range suites {
+			f.Add(uint8(which), true, append(bytes.Clone(inner), 0, nextHeader))
+		}
 	}
-	f.Add(false, []byte{0, NextHeaderDummy})
-	f.Fuzz(func(t *testing.T, esn bool, body []byte) {
-		s, o := newPair(t, testConfig(transform.Encryptions()[len(body)%3], esn))
+	f.Add(uint8(0), false, []byte{0, NextHeaderDummy})
+	f.Fuzz(func(t *testing.T, which uint8, esn bool, body []byte) {
+		s, o := newPair(t, testConfig(suites[int(which)%len(suites)], esn))
 		got, err := o.Open(sealBody(t, s, body))
 		switch err {
 		case ErrShort:
 			if len(body) >= trailerLen {
 				t.Fatalf("body %x is short", body)
+			}
+			return
+		case ErrAlignment:
+			if wholeBlocks(s, body) || o.Top() != 0 {
+				t.Fatalf("body %x is not in whole blocks; the window's top is %d", body, o.Top())
 			}
 			return
 		case ErrPadding, ErrNextHeader, ErrBadInnerLength:

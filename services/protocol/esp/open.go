@@ -26,7 +26,7 @@ type Opener struct {
 }
 
 // NewOpener starts an inbound SA with an empty replay window. Errors: ErrReservedSPI,
-// replay.ErrSize, transform.ErrKeyLength, transform.ErrUnknown.
+// replay.ErrSize; transform's ErrKeyLength, ErrUnknown, ErrNoIntegrity, ErrTwoIntegrities.
 func NewOpener(c Config) (*Opener, error) {
 	suite, err := newSuite(c)
 	if err != nil {
@@ -59,7 +59,7 @@ func (o *Opener) Open(packet []byte) (Opened, error) {
 	if err != nil {
 		return Opened{}, dropReason(err)
 	}
-	body, err := o.decrypt(packet, seq)
+	body, err := o.verify(packet, seq)
 	if err != nil {
 		return Opened{}, err
 	}
@@ -77,16 +77,6 @@ func (o *Opener) Open(packet []byte) (Opened, error) {
 	return Opened{Payload: payload, NextHeader: nextHeader, Seq: seq}, nil
 }
 
-// decrypt verifies the ICV and returns the body in the clear, trailer included.
-func (o *Opener) decrypt(packet []byte, seq uint64) ([]byte, error) {
-	body := packet[o.header:]
-	body, err := o.aead.Open(body[:0], o.setIV(packet), body, o.setSeq(seq))
-	if err != nil {
-		return nil, ErrICV
-	}
-	return body, nil
-}
-
 func (o *Opener) checkHeader(packet []byte) error {
 	spi, err := SPI(packet)
 	switch {
@@ -96,6 +86,8 @@ func (o *Opener) checkHeader(packet []byte) error {
 		return ErrShort
 	case spi != o.spi:
 		return ErrSPI
+	case o.wholeBlocks && len(o.body(packet))%o.align != 0:
+		return ErrAlignment
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"sallyport.dev/sallyport/services/protocol/replay"
-	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
 // sealBody seals a body as given, trailer included, under the next sequence number: what
@@ -18,9 +17,18 @@ func sealBody(t testing.TB, s *Sealer, body []byte) []byte {
 	copy(packet[s.header:], body)
 	s.seq++
 	s.putHeader(packet)
-	s.encrypt(packet, s.seq)
+	if !wholeBlocks(s, body) { // not to be encrypted, but the ICV is good
+		separate := s.protection.(*separate)
+		separate.authenticate(packet[:len(packet)-s.icv], s.seq)
+		separate.mac.AppendICV(packet[:len(packet)-s.icv])
+		return packet
+	}
+	s.protect(packet, s.seq)
 	return packet
 }
+
+// wholeBlocks reports whether the SA's cipher can encrypt the body.
+func wholeBlocks(s *Sealer, body []byte) bool { return !s.wholeBlocks || len(body)%s.align == 0 }
 
 // untouched fails the test when a dropped packet has moved the window, and when it has
 // made the genuine one unacceptable.
@@ -43,13 +51,22 @@ func TestOpenEveryPrefixFails(t *testing.T) {
 			want := ErrICV
 			if n < s.header+trailerLen+s.icv {
 				want = ErrShort
+			} else if !wholeBlocks(s, genuine[s.header:n-s.icv]) {
+				want = ErrAlignment
 			}
 			if _, err := o.Open(bytes.Clone(genuine[:n])); err != want {
 				t.Errorf("%d of %d bytes: %v, want %v", n, len(genuine), err, want)
 			}
 		}
-		if _, err := o.Open(append(bytes.Clone(genuine), 0)); err != ErrICV {
-			t.Errorf("one byte too many: %v", err)
+		want := ErrICV
+		if s.wholeBlocks {
+			want = ErrAlignment
+		}
+		if _, err := o.Open(append(bytes.Clone(genuine), 0)); err != want {
+			t.Errorf("one byte too many: %v, want %v", err, want)
+		}
+		if _, err := o.Open(append(bytes.Clone(genuine), make([]byte, 16)...)); err != ErrICV {
+			t.Errorf("one block too many: %v", err)
 		}
 		untouched(t, o, genuine)
 	})
@@ -79,7 +96,7 @@ func TestOpenEveryBitFlipFails(t *testing.T) {
 }
 
 func TestOpenDropsBeforeICV(t *testing.T) {
-	c := testConfig(transform.Encryptions()[0], false)
+	c := testConfig(parseSuite(t, "aes128gcm16"), false)
 	s, o := newPair(t, c)
 	inner, nextHeader := innerPacket(t, 4, 45)
 	genuine := mustSeal(t, s, inner, nextHeader)
@@ -104,7 +121,7 @@ func TestOpenDropsBeforeICV(t *testing.T) {
 // With ESN a packet whose low half belongs before the first packet is late at once, and
 // a peer without ESN is not understood.
 func TestOpenESN(t *testing.T) {
-	c := testConfig(transform.Encryptions()[0], true)
+	c := testConfig(parseSuite(t, "aes128gcm16"), true)
 	s, o := newPair(t, c)
 	inner, nextHeader := innerPacket(t, 4, 45)
 	genuine := mustSeal(t, s, inner, nextHeader)
@@ -113,7 +130,7 @@ func TestOpenESN(t *testing.T) {
 	if _, err := o.Open(p); err != ErrLate {
 		t.Errorf("packet from before the first: %v, want %v", err, ErrLate)
 	}
-	plain, _ := newPair(t, testConfig(transform.Encryptions()[0], false))
+	plain, _ := newPair(t, testConfig(parseSuite(t, "aes128gcm16"), false))
 	if _, err := o.Open(mustSeal(t, plain, inner, nextHeader)); err != ErrICV {
 		t.Errorf("packet without ESN: %v, want %v", err, ErrICV)
 	}
@@ -187,6 +204,7 @@ func TestOpenDropsAfterICV(t *testing.T) {
 	}{
 		{"good IPv4", trailer(v4, 1, 2, 2, 4), nil},
 		{"good IPv6", trailer(v6, 1, 2, 2, 41), nil},
+		{"good IPv4 in whole blocks", trailer(v4, append(longPadding(2), 2, 4)...), nil},
 		{"longest padding", trailer(v4, append(longPadding(255), 255, 4)...), nil},
 		{"unaligned", trailer(v4, 0, 4), nil},
 		{"padding 0 0", trailer(v4, 0, 0, 2, 4), ErrPadding},
@@ -200,6 +218,9 @@ func TestOpenDropsAfterICV(t *testing.T) {
 		{"IPv6 as IPv4", trailer(v6, 1, 2, 2, 4), ErrBadInnerLength},
 		{"IPv4 as IPv6", trailer(v4, 1, 2, 2, 41), ErrBadInnerLength},
 		{"no inner packet", []byte{1, 2, 2, 4}, ErrBadInnerLength},
+		{"no inner packet, a block", append(longPadding(14), 14, 4), ErrBadInnerLength},
+		{"padding longer than a block", append(longPadding(14), 15, 59), ErrPadding},
+		{"zeros", make([]byte, 16), ErrNextHeader},
 		{"half an IPv4 header", trailer(v4[:18], 0, 4), ErrBadInnerLength},
 		{"half an IPv6 header", trailer(v6[:38], 0, 41), ErrBadInnerLength},
 		{"IPv4 longer than the payload", trailer(with(v4, 3, 45), 1, 2, 2, 4), ErrBadInnerLength},
@@ -214,6 +235,12 @@ func TestOpenDropsAfterICV(t *testing.T) {
 			forEachSuite(t, func(t *testing.T, c Config) {
 				s, o := newPair(t, c)
 				p := sealBody(t, s, tt.body)
+				if !wholeBlocks(s, tt.body) {
+					if _, err := o.Open(p); err != ErrAlignment || o.Top() != 0 {
+						t.Errorf("%v, want %v; the window's top is %d", err, ErrAlignment, o.Top())
+					}
+					return
+				}
 				if _, err := o.Open(bytes.Clone(p)); err != tt.want {
 					t.Errorf("%v, want %v", err, tt.want)
 				}
@@ -257,7 +284,7 @@ func TestSPI(t *testing.T) {
 
 // No key or salt shows in any form of printing.
 func TestFormatIsRedacted(t *testing.T) {
-	c := testConfig(transform.Encryptions()[2], true)
+	c := testConfig(parseSuite(t, "chacha20poly1305"), true)
 	s, o := newPair(t, c)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
 		for _, v := range []any{s, o, c, &c} {

@@ -13,12 +13,27 @@ import (
 const testSPI = 0x10203040
 
 // testConfig returns a config with a fixed key.
-func testConfig(e transform.Encryption, esn bool) Config {
-	keymat := make(transform.Keymat, e.KeymatLen())
+func testConfig(t transform.Suite, esn bool) Config {
+	keymat := make(transform.Keymat, t.KeymatLen())
 	for i := range keymat {
 		keymat[i] = byte(i*7 + 1)
 	}
-	return Config{SPI: testSPI, Encryption: e, Keymat: keymat, ESN: esn}
+	return Config{SPI: testSPI, Encryption: t.Encryption, Integrity: t.Integrity, Keymat: keymat, ESN: esn}
+}
+
+// parseSuite finds every suite that exists.
+func parseSuite(t testing.TB, name string) transform.Suite {
+	t.Helper()
+	s, err := transform.ParseInsecureSuite(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// allSuites are those that exist.
+func allSuites() []transform.Suite {
+	return append(transform.Suites(), transform.InsecureSuites()...)
 }
 
 // innerPacket returns an IPv4 or IPv6 UDP datagram of n bytes and its next header.
@@ -51,11 +66,11 @@ func innerPacket(t testing.TB, version, n int) (packet []byte, nextHeader uint8)
 	return b, nextHeader
 }
 
-// forEachSuite runs a test for every AEAD, with and without ESN.
+// forEachSuite runs a test for every suite, with and without ESN.
 func forEachSuite(t *testing.T, test func(t *testing.T, c Config)) {
-	for _, e := range transform.Encryptions() {
+	for _, suite := range allSuites() {
 		for _, esn := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/esn=%v", e, esn), func(t *testing.T) { test(t, testConfig(e, esn)) })
+			t.Run(fmt.Sprintf("%s/esn=%v", suite, esn), func(t *testing.T) { test(t, testConfig(suite, esn)) })
 		}
 	}
 }
@@ -90,7 +105,7 @@ func TestRoundTrip(t *testing.T) {
 			for n := 40; n < 120; n++ {
 				inner, nextHeader := innerPacket(t, version, n)
 				packet := mustSeal(t, s, inner, nextHeader)
-				if len(packet) != s.SealedLen(n) || len(packet)%4 != 0 {
+				if len(packet) != s.SealedLen(n) || (len(packet)-s.header-s.icv)%max(4, c.Encryption.Block) != 0 {
 					t.Fatalf("%d bytes sealed to %d, SealedLen says %d", n, len(packet), s.SealedLen(n))
 				}
 				seq++

@@ -22,12 +22,13 @@ func maxSeq(esn bool) uint64 {
 type Sealer struct {
 	_ noCopy
 	suite
+	ivs ivMaker
 	seq uint64 // last one used
 }
 
 // NewSealer starts an outbound SA at sequence number 1. The caller must never start
 // two from one key: what protects is that a key reaches one epoch, once. Errors:
-// ErrReservedSPI, transform.ErrKeyLength, transform.ErrUnknown.
+// ErrReservedSPI; transform's ErrKeyLength, ErrUnknown, ErrNoIntegrity, ErrTwoIntegrities.
 func NewSealer(c Config) (*Sealer, error) { return newSealerAt(c, 0) }
 
 // newSealerAt starts after sequence number seq: for tests alone.
@@ -36,7 +37,11 @@ func newSealerAt(c Config, seq uint64) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sealer{suite: suite, seq: seq}, nil
+	ivs, err := newIVMaker(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Sealer{suite: suite, ivs: ivs, seq: seq}, nil
 }
 
 // Seq is the last sequence number used, 0 before the first packet.
@@ -46,8 +51,9 @@ func (s *Sealer) Seq() uint64 { return s.seq }
 func (s *Sealer) Remaining() uint64 { return maxSeq(s.esn) - s.seq }
 
 // Seal appends to dst the ESP packet that carries payload under the next sequence
-// number, and returns the extended dst. It never allocates: dst must have capacity
-// for SealedLen(len(payload)) bytes more, else ErrNoSpace.
+// number, and returns the extended dst. dst must have capacity for
+// SealedLen(len(payload)) bytes more, else ErrNoSpace. Nothing is allocated, except that
+// AES-GMAC and AES-GCM with an 8-byte ICV keep a scratch buffer of the longest packet.
 //
 // A payload that lies at dst[len(dst)+HeaderLen():] already is sealed in place; one
 // that lies elsewhere, overlapping that space or not, is copied there first.
@@ -76,28 +82,20 @@ func (s *Sealer) SealTFC(dst, payload []byte, nextHeader uint8, tfc int) ([]byte
 	}
 	s.seq++
 	packet := dst[len(dst) : len(dst)+total]
-	body := packet[s.header : total-s.icv]
+	body := s.body(packet)
 	place(body, payload)
 	clear(body[len(payload):n])
 	putTrailer(body[n:], nextHeader)
 	s.putHeader(packet)
-	s.encrypt(packet, s.seq)
+	s.protect(packet, s.seq)
 	return dst[:len(dst)+total], nil
 }
 
-// putHeader writes SPI, sequence number and IV. The IV is the sequence number, in 64
-// bits with or without ESN: unique by construction, as RFC 4106 section 3.1 and RFC
-// 7634 section 2 ask.
+// putHeader writes SPI, sequence number and IV.
 func (s *Sealer) putHeader(packet []byte) {
 	binary.BigEndian.PutUint32(packet, s.spi)
 	binary.BigEndian.PutUint32(packet[spiLen:], uint32(s.seq))
-	binary.BigEndian.PutUint64(packet[fixedLen:], s.seq)
-}
-
-// encrypt seals a packet whose header and body are in place.
-func (s *suite) encrypt(packet []byte, seq uint64) {
-	body := packet[s.header : len(packet)-s.icv]
-	s.aead.Seal(body[:0], s.setIV(packet), body, s.setSeq(seq))
+	s.ivs.put(s.iv(packet), s.seq)
 }
 
 // place moves payload to the front of body unless it is there.

@@ -16,9 +16,12 @@ func TestSealHeader(t *testing.T) {
 		inner, nextHeader := innerPacket(t, 4, 60)
 		for seq := uint64(1); seq < 4; seq++ {
 			p := mustSeal(t, s, inner, nextHeader)
-			spi, low, iv := binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:]), binary.BigEndian.Uint64(p[8:])
-			if spi != c.SPI || uint64(low) != seq || iv != seq || s.Seq() != seq {
-				t.Errorf("packet %d: SPI %#x, sequence number %d, IV %d, Seq() %d", seq, spi, low, iv, s.Seq())
+			spi, low := binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:])
+			if spi != c.SPI || uint64(low) != seq || s.Seq() != seq || s.HeaderLen() != 8+c.Encryption.IVLen {
+				t.Errorf("packet %d: SPI %#x, sequence number %d, Seq() %d", seq, spi, low, s.Seq())
+			}
+			if iv := p[8:s.HeaderLen()]; len(iv) == 8 && !c.Encryption.UnpredictableIV() && binary.BigEndian.Uint64(iv) != seq {
+				t.Errorf("packet %d: IV %x", seq, iv)
 			}
 		}
 	})
@@ -26,7 +29,7 @@ func TestSealHeader(t *testing.T) {
 
 // A payload in its place, elsewhere, or overlapping its place gives the same packet.
 func TestSealOverlap(t *testing.T) {
-	c := testConfig(transform.Encryptions()[0], true)
+	c := testConfig(parseSuite(t, "aes128gcm16"), true)
 	inner, nextHeader := innerPacket(t, 4, 100)
 	const off = 64
 	s, _ := newPair(t, c)
@@ -46,7 +49,7 @@ func TestSealOverlap(t *testing.T) {
 }
 
 func TestSealAppends(t *testing.T) {
-	s, o := newPair(t, testConfig(transform.Encryptions()[2], false))
+	s, o := newPair(t, testConfig(parseSuite(t, "chacha20poly1305"), false))
 	inner, nextHeader := innerPacket(t, 6, 77)
 	dst := make([]byte, 0, 4096)
 	dst = append(dst, "prefix"...)
@@ -70,7 +73,7 @@ func TestSealAppends(t *testing.T) {
 }
 
 func TestSealNoSpace(t *testing.T) {
-	s, _ := newPair(t, testConfig(transform.Encryptions()[0], false))
+	s, _ := newPair(t, testConfig(parseSuite(t, "aes128gcm16"), false))
 	inner, nextHeader := innerPacket(t, 4, 50)
 	for space := 0; space < s.SealedLen(50); space++ {
 		buf := bytes.Repeat([]byte{0xaa}, space+8)
@@ -93,7 +96,7 @@ func TestSealSequenceExhausted(t *testing.T) {
 		esn  bool
 		last uint64
 	}{{false, math.MaxUint32}, {true, math.MaxInt64}} {
-		c := testConfig(transform.Encryptions()[0], tt.esn)
+		c := testConfig(parseSuite(t, "aes128gcm16"), tt.esn)
 		s, err := newSealerAt(c, tt.last-1)
 		if err != nil {
 			t.Fatal(err)
@@ -127,8 +130,8 @@ func TestSealSequenceExhausted(t *testing.T) {
 // Sealer and Opener stay in step over the 2^32 boundary; without ESN's high half in the
 // AAD they would not.
 func TestESNCrossesBoundary(t *testing.T) {
-	for _, e := range transform.Encryptions() {
-		c := testConfig(e, true)
+	for _, suite := range allSuites() {
+		c := testConfig(suite, true)
 		s, err := newSealerAt(c, 1<<32-5)
 		if err != nil {
 			t.Fatal(err)
@@ -144,7 +147,7 @@ func TestESNCrossesBoundary(t *testing.T) {
 		for seq := uint64(1<<32 - 4); seq < 1<<32+5; seq++ {
 			p := mustSeal(t, s, inner, nextHeader)
 			if got, err := o.Open(p); err != nil || got.Seq != seq {
-				t.Errorf("%s: packet %#x: seq %#x, %v", e, seq, got.Seq, err)
+				t.Errorf("%s: packet %#x: seq %#x, %v", suite, seq, got.Seq, err)
 			}
 		}
 	}
@@ -169,10 +172,10 @@ func TestTFCPadding(t *testing.T) {
 				}
 			}
 		}
-		if _, err := s.SealTFC(make([]byte, 0, 64), nil, NextHeaderDummy, math.MaxInt); err != ErrNoSpace {
+		if _, err := s.SealTFC(make([]byte, 0, 128), nil, NextHeaderDummy, math.MaxInt); err != ErrNoSpace {
 			t.Errorf("TFC padding of the largest int: %v", err)
 		}
-		if p, err := s.SealTFC(make([]byte, 0, 64), nil, NextHeaderDummy, -1); err != nil || len(p) != s.SealedLen(0) {
+		if p, err := s.SealTFC(make([]byte, 0, 128), nil, NextHeaderDummy, -1); err != nil || len(p) != s.SealedLen(0) {
 			t.Errorf("negative TFC padding: %d bytes, %v", len(p), err)
 		}
 	})
@@ -192,31 +195,36 @@ func TestDummy(t *testing.T) {
 
 // MaxPayload is the inverse of SealedLen, and Overhead an upper bound that is met.
 func TestLengths(t *testing.T) {
-	s, _ := newPair(t, testConfig(transform.Encryptions()[0], false))
-	worst := 0
-	for space := range 2000 {
-		n := s.MaxPayload(space)
-		if n < 0 {
-			if s.SealedLen(0) <= space {
-				t.Errorf("%d bytes hold an empty payload, MaxPayload says none", space)
+	for name, overhead := range map[string]int{
+		"aes128gcm16": 8 + 8 + 3 + 2 + 16, "aes256ccm8": 8 + 8 + 3 + 2 + 8, "aes128gmac": 8 + 8 + 3 + 2 + 16,
+		"aes128-sha1": 8 + 16 + 15 + 2 + 12, "aes256-sha512": 8 + 16 + 15 + 2 + 32, "3des-sha256": 8 + 8 + 7 + 2 + 16,
+		"aes192ctr-sha384": 8 + 8 + 3 + 2 + 24, "null-sha256": 8 + 3 + 2 + 16, "null-blake2s128": 8 + 3 + 2 + 16,
+	} {
+		s, _ := newPair(t, testConfig(parseSuite(t, name), false))
+		worst := 0
+		for space := range 2000 {
+			n := s.MaxPayload(space)
+			if n < 0 {
+				if s.SealedLen(0) <= space {
+					t.Errorf("%s: %d bytes hold an empty payload, MaxPayload says none", name, space)
+				}
+				continue
 			}
-			continue
+			if s.SealedLen(n) > space || s.SealedLen(n+1) <= space {
+				t.Errorf("%s: %d bytes: MaxPayload %d seals to %d, one more to %d", name, space, n, s.SealedLen(n), s.SealedLen(n+1))
+			}
+			for more := range 17 {
+				worst = max(worst, s.SealedLen(n+more)-n-more)
+			}
 		}
-		if s.SealedLen(n) > space || s.SealedLen(n+1) <= space {
-			t.Errorf("%d bytes: MaxPayload %d seals to %d, one more to %d", space, n, s.SealedLen(n), s.SealedLen(n+1))
+		if s.Overhead() != worst || s.Overhead() != overhead || s.MaxPayload(-5) != -1 {
+			t.Errorf("%s: Overhead is %d, the worst seen %d, want %d", name, s.Overhead(), worst, overhead)
 		}
-		worst = max(worst, s.SealedLen(n)-n, s.SealedLen(n+1)-n-1, s.SealedLen(n+2)-n-2)
-	}
-	if s.Overhead() < worst || s.MaxPayload(-5) != -1 {
-		t.Errorf("Overhead is %d, the worst seen is %d", s.Overhead(), worst)
-	}
-	if got := s.Overhead(); got != 8+8+3+2+16 {
-		t.Errorf("Overhead is %d", got)
 	}
 }
 
 func TestConfigErrors(t *testing.T) {
-	good := testConfig(transform.Encryptions()[0], false)
+	good, sha256, null := testConfig(parseSuite(t, "aes128gcm16"), false), parseSuite(t, "aes128-sha256"), parseSuite(t, "null-sha256")
 	for name, tt := range map[string]struct {
 		change func(*Config)
 		want   error
@@ -228,6 +236,15 @@ func TestConfigErrors(t *testing.T) {
 		"no key":          {func(c *Config) { c.Keymat = nil }, transform.ErrKeyLength},
 		"no encryption":   {func(c *Config) { c.Encryption = transform.Encryption{}; c.Keymat = nil }, transform.ErrUnknown},
 		"foreign lengths": {func(c *Config) { c.Encryption.ICVLen = 12 }, transform.ErrUnknown},
+		"two integrities": {func(c *Config) { c.Integrity = sha256.Integrity }, transform.ErrTwoIntegrities},
+		"no integrity":    {func(c *Config) { c.Encryption = sha256.Encryption; c.Keymat = c.Keymat[:16] }, transform.ErrNoIntegrity},
+		"nothing at all":  {func(c *Config) { c.Encryption = null.Encryption; c.Keymat = nil }, transform.ErrNoIntegrity},
+		"no integrity key": {func(c *Config) {
+			c.Encryption, c.Integrity, c.Keymat = sha256.Encryption, sha256.Integrity, c.Keymat[:16]
+		}, transform.ErrKeyLength},
+		"foreign integrity": {func(c *Config) {
+			c.Encryption, c.Integrity = sha256.Encryption, transform.Integrity{ID: 12, ICVLen: 1}
+		}, transform.ErrUnknown},
 	} {
 		c := good
 		tt.change(&c)
@@ -247,19 +264,14 @@ func TestConfigErrors(t *testing.T) {
 
 // The caller may clear the key material as soon as the SA is made.
 func TestKeymatIsCopied(t *testing.T) {
-	c := testConfig(transform.Encryptions()[2], true)
-	o, err := NewOpener(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c2 := testConfig(transform.Encryptions()[2], true)
-	s, err := NewSealer(c2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clear(c.Keymat)
-	inner, nextHeader := innerPacket(t, 4, 40)
-	if _, err := o.Open(mustSeal(t, s, inner, nextHeader)); err != nil {
-		t.Error(err)
-	}
+	forEachSuite(t, func(t *testing.T, c Config) {
+		s, _ := newPair(t, c)
+		c.Keymat = bytes.Clone(c.Keymat)
+		_, o := newPair(t, c)
+		clear(c.Keymat)
+		inner, nextHeader := innerPacket(t, 4, 40)
+		if _, err := o.Open(mustSeal(t, s, inner, nextHeader)); err != nil {
+			t.Error(err)
+		}
+	})
 }

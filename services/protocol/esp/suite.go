@@ -1,8 +1,6 @@
 package esp
 
 import (
-	"crypto/cipher"
-	"encoding/binary"
 	"fmt"
 
 	"sallyport.dev/sallyport/services/protocol/transform"
@@ -12,64 +10,79 @@ import (
 type Config struct {
 	SPI        uint32
 	Encryption transform.Encryption
-	Keymat     transform.Keymat // Encryption.KeymatLen bytes; copied, the caller may clear it
-	ESN        bool             // extended sequence numbers, RFC 4303 section 2.2.1
-	Window     int              // Opener only: replay window in packets, see replay.New; 0 is the default
+	Integrity  transform.Integrity // the zero value with a combined mode, and only there
+	// Keymat is the encryption key, the salt and the integrity key, in this order (RFC 7296
+	// section 2.17): transform.Suite.KeymatLen bytes. It is copied; the caller may clear it.
+	Keymat transform.Keymat
+	ESN    bool // extended sequence numbers, RFC 4303 section 2.2.1
+	Window int  // Opener only: replay window in packets, see replay.New; 0 is the default
 }
 
-// suite is what sealing and opening share. Its scratch arrays keep the nonce and the
-// AAD off the heap; they make it unfit for concurrent use.
+func (c Config) suite() transform.Suite {
+	return transform.Suite{Encryption: c.Encryption, Integrity: c.Integrity}
+}
+
+// protection is what an SA's suite does to a packet. Its scratch space makes it unfit for
+// concurrent use. A packet is whole: from its SPI to its ICV.
+type protection interface {
+	// protect encrypts the body in place and fills in the ICV. Header, IV and body are there.
+	protect(packet []byte, seq uint64)
+	// verify checks the ICV and returns the body, trailer included, decrypted in place. The
+	// one error is ErrICV. The packet has whole blocks and room for all its parts.
+	verify(packet []byte, seq uint64) ([]byte, error)
+}
+
+// suite is what sealing and opening share.
 type suite struct {
-	aead   cipher.AEAD
-	spi    uint32
-	esn    bool
+	protection
+	layout
+	spi uint32
+	esn bool
+}
+
+// layout is where a packet's parts lie.
+type layout struct {
 	header int // SPI, sequence number, IV
 	icv    int
-	align  int
-	nonce  [nonceLen]byte // salt, IV
-	aad    [spiLen + 8]byte
+	align  int // of the body: a cipher block, at least 4
+	// wholeBlocks: the cipher takes nothing else. A stream cipher's peer that pads to no
+	// multiple of 4 breaks RFC 4303 section 2.4, and is understood.
+	wholeBlocks bool
 }
+
+func (l *layout) iv(packet []byte) []byte { return packet[fixedLen:l.header] }
+
+func (l *layout) body(packet []byte) []byte { return packet[l.header : len(packet)-l.icv] }
 
 func newSuite(c Config) (suite, error) {
 	if c.SPI < MinSPI {
 		return suite{}, fmt.Errorf("%w: %d", ErrReservedSPI, c.SPI)
 	}
-	aead, salt, err := c.Encryption.NewAEAD(c.Keymat)
-	if err != nil {
-		return suite{}, err
+	t := c.suite()
+	if err := t.Check(); err != nil {
+		return suite{}, fmt.Errorf("esp: suite %v: %w", t, err)
 	}
-	if aead.NonceSize() != nonceLen || len(salt)+c.Encryption.IVLen != nonceLen || aead.Overhead() != c.Encryption.ICVLen {
-		return suite{}, fmt.Errorf("%w: %s has another nonce or ICV than ESP's AEADs", transform.ErrUnknown, c.Encryption.Name)
+	if len(c.Keymat) != t.KeymatLen() {
+		return suite{}, fmt.Errorf("%w: %v needs %d bytes, got %d", transform.ErrKeyLength, t, t.KeymatLen(), len(c.Keymat))
 	}
 	s := suite{
-		aead:   aead,
-		spi:    c.SPI,
-		esn:    c.ESN,
-		header: fixedLen + c.Encryption.IVLen,
-		icv:    c.Encryption.ICVLen,
-		align:  max(minAlign, c.Encryption.Block),
-	}
-	copy(s.nonce[:], salt)
-	binary.BigEndian.PutUint32(s.aad[:], c.SPI)
-	return s, nil
-}
+		layout: layout{
+			header: fixedLen + c.Encryption.IVLen,
+			icv:    t.ICVLen(),
+			align:  max(minAlign, c.Encryption.Block),
 
-// setIV returns the nonce, RFC 4106 section 4: the salt and the packet's IV. It is
-// valid until the next call.
-func (s *suite) setIV(packet []byte) []byte {
-	copy(s.nonce[saltLen:], packet[fixedLen:s.header])
-	return s.nonce[:]
-}
-
-// setSeq returns the AAD for seq, RFC 4106 section 5: SPI and sequence number, of 64
-// bits with ESN. It is valid until the next call.
-func (s *suite) setSeq(seq uint64) []byte {
-	if s.esn {
-		binary.BigEndian.PutUint64(s.aad[spiLen:], seq)
-		return s.aad[:]
+			wholeBlocks: c.Encryption.Block > minAlign,
+		},
+		spi: c.SPI,
+		esn: c.ESN,
 	}
-	binary.BigEndian.PutUint32(s.aad[spiLen:], uint32(seq))
-	return s.aad[:fixedLen]
+	var err error
+	if c.Encryption.AEAD() {
+		s.protection, err = newCombined(c, s.layout)
+	} else {
+		s.protection, err = newSeparate(c, s.layout)
+	}
+	return s, err
 }
 
 // SPI is the SA's SPI.

@@ -6,13 +6,11 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
-
-	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
 // vector is one published ESP packet with its plaintext, trailer included.
 type vector struct {
-	name, encryption          string
+	name, suite               string
 	keymat, plaintext, packet string
 	seq                       uint64
 	esn                       bool
@@ -20,11 +18,11 @@ type vector struct {
 }
 
 // gcmVectors are the AES-GCM cases of draft-mcgrew-gcm-test-01, section 4, by their
-// number there. Number 4 has the reserved SPI 0, number 7 a 192-bit key.
+// number there. Number 4 has the reserved SPI 0.
 func gcmVectors() []vector {
 	return []vector{
 		{
-			name: "1", encryption: "aes128gcm16", seq: 0x8765432100000000, esn: true, want: ErrNextHeader,
+			name: "1", suite: "aes128gcm16", seq: 0x8765432100000000, esn: true, want: ErrNextHeader,
 			keymat: `4c80cdefbb5d10da906ac73c3613a634 2e443b68`,
 			plaintext: `45000048699a000080114db7c0a80102c0a801010a9bf15638d3010000010000
 				00000000045f736970045f756470037369700963796265726369747902646b00
@@ -35,7 +33,7 @@ func gcmVectors() []vector {
 				61bc17d768fd9732459018148f6cbe722fd04796562dfdb4`,
 		},
 		{
-			name: "2", encryption: "aes128gcm16", seq: 0xa, want: ErrNextHeader,
+			name: "2", suite: "aes128gcm16", seq: 0xa, want: ErrNextHeader,
 			keymat: `feffe9928665731c6d6a8f9467308308 cafebabe`,
 			plaintext: `4500003e698f000080114dccc0a80102c0a801010a980035002a2343b2d00100
 				0001000000000000037369700963796265726369747902646b00000100010001`,
@@ -45,7 +43,7 @@ func gcmVectors() []vector {
 				83b70d3aa8bc6ee4c309e9d85a41ad4a`,
 		},
 		{
-			name: "3", encryption: "aes256gcm16", seq: 2, want: ErrNextHeader,
+			name: "3", suite: "aes256gcm16", seq: 2, want: ErrNextHeader,
 			keymat: `abbccddef00112233445566778899aababbccddef00112233445566778899aab 11223344`,
 			plaintext: `4500003069a6400080062690c0a801029389155e0a9e008b2dc57ee000000000
 				7002400020bf0000020405b40101040201020201`,
@@ -55,7 +53,7 @@ func gcmVectors() []vector {
 				15956c96`,
 		},
 		{
-			name: "5", encryption: "aes128gcm16", seq: 0x1010101010101010, esn: true, want: ErrNextHeader,
+			name: "5", suite: "aes128gcm16", seq: 0x1010101010101010, esn: true, want: ErrNextHeader,
 			keymat: `3de09874b388e6491988d0c3607eae1f 57690e43`,
 			plaintext: `4500003c99c300008001cb7c40679318010101010800085c0200430061626364
 				65666768696a6b6c6d6e6f707172737475767761626364656667686901020201`,
@@ -65,7 +63,7 @@ func gcmVectors() []vector {
 				e0d731cc978ecafaeae88f00e80d6e48`,
 		},
 		{
-			name: "6", encryption: "aes128gcm16", seq: 0x1010101010101010, esn: true, want: ErrNextHeader,
+			name: "6", suite: "aes128gcm16", seq: 0x1010101010101010, esn: true, want: ErrNextHeader,
 			keymat:    `3de09874b388e6491988d0c3607eae1f 57690e43`,
 			plaintext: `4500001c42a200008001441f406793b6e00000020a00f5ff01020201`,
 			packet: `42f67e3f101010104e280000a2fca1a3
@@ -73,7 +71,16 @@ func gcmVectors() []vector {
 				35e034be95f112e4e7d05d35`,
 		},
 		{
-			name: "8", encryption: "aes128gcm16", seq: 1, esn: true, want: ErrNextHeader,
+			name: "7", suite: "aes192gcm16", seq: 0xa, want: ErrNextHeader,
+			keymat: `feffe9928665731c6d6a8f9467308308feffe9928665731c cafebabe`,
+			plaintext: `45000028a4ad4000400678800a01038f0a010612802306b8cb712602dd6bb03e
+				501016d075680001`,
+			packet: `0000a5f80000000afacedbaddecaf888
+				a5b1f8066029aea40e598b8122de02420938b3ab33f828e687b8858b5bfbdbd0
+				315b27452144cc7795457b9652037f5318027b5b4cd7a636`,
+		},
+		{
+			name: "8", suite: "aes128gcm16", seq: 1, esn: true, want: ErrNextHeader,
 			keymat: `abbccddef00112233445566778899aab decaf888`,
 			plaintext: `4500004933ba00007f119106c3fb1d10c2b1d326c02831ce0035dd7b800302d5
 				00004e20001e8c18d75b81dc91baa0476b91b924b280389d92c963bac046ec95
@@ -84,7 +91,7 @@ func gcmVectors() []vector {
 				6f2127b27db35724e7845d68651f57e65f354f75ff17015769623436`,
 		},
 		{
-			name: "9", encryption: "aes256gcm16", seq: 0x156f3126dd0db99b, esn: true, want: ErrNextHeader,
+			name: "9", suite: "aes256gcm16", seq: 0x156f3126dd0db99b, esn: true, want: ErrNextHeader,
 			keymat: `abbccddef00112233445566778899aababbccddef00112233445566778899aab 73616c74`,
 			plaintext: `45080028732c00004006e9f90a0106120a01038f06b88023dd6bafbecb712602
 				50101f646d540001`,
@@ -93,7 +100,7 @@ func gcmVectors() []vector {
 				f4d3a31ce673119e451626c2415771e3b7eebca614c89b35`,
 		},
 		{
-			name: "10", encryption: "aes128gcm16", seq: 0x1010101010101010, esn: true, want: ErrNextHeader,
+			name: "10", suite: "aes128gcm16", seq: 0x1010101010101010, esn: true, want: ErrNextHeader,
 			keymat: `3de09874b388e6491988d0c3607eae1f 57690e43`,
 			plaintext: `45000049333e00007f119182c3fb1d10c2b1d326c02831ce0035cb458003025b
 				000001e0001e8c18d65759d52284a0352c71475c8880391c764d6e5ee0496b32
@@ -104,7 +111,7 @@ func gcmVectors() []vector {
 				ab533163aad4550ee5160975cdb608c5769189609763b8e18caa81e2`,
 		},
 		{
-			name: "11", encryption: "aes256gcm16", seq: 0x156f3126dd0db99b, esn: true, want: ErrNextHeader,
+			name: "11", suite: "aes256gcm16", seq: 0x156f3126dd0db99b, esn: true, want: ErrNextHeader,
 			keymat: `abbccddef00112233445566778899aababbccddef00112233445566778899aab 73616c74`,
 			plaintext: `636973636f0172756c657301746865016e6574776501646566696e6501746865
 				746563686e6f6c6f67696573017468617477696c6c01646566696e65746f6d6f
@@ -115,14 +122,14 @@ func gcmVectors() []vector {
 				12a49363412364f8c0cac587f249e56b11e24f30e44ccc76`,
 		},
 		{
-			name: "12", encryption: "aes128gcm16", seq: 0xffffffff, want: ErrNextHeader,
+			name: "12", suite: "aes128gcm16", seq: 0xffffffff, want: ErrNextHeader,
 			keymat:    `7d773d00c144c525ac619d18c84a3f47 d9664267`,
 			plaintext: `01020201`,
 			packet: `335467aeffffffff43457e9182443bc6
 				437f866bcb3f699fe9b0822bac961c4504bef270`,
 		},
 		{
-			name: "13", encryption: "aes128gcm16", seq: 1, esn: true, want: ErrNextHeader,
+			name: "13", suite: "aes128gcm16", seq: 1, esn: true, want: ErrNextHeader,
 			keymat:    `abbccddef00112233445566778899aab decaf888`,
 			plaintext: `746f016265016f72016e6f7401746f0162650001`,
 			packet: `0000010000000001cafedebaceface74
@@ -130,7 +137,7 @@ func gcmVectors() []vector {
 				43af8c3e`,
 		},
 		{
-			name: "14", encryption: "aes256gcm16", seq: 0xffffffffffffffff, esn: true, want: ErrNextHeader,
+			name: "14", suite: "aes256gcm16", seq: 0xffffffffffffffff, esn: true, want: ErrNextHeader,
 			keymat: `6c6567616c697a656d6172696a75616e61616e64646f69746265666f72656961 7475726e`,
 			plaintext: `45000030da3a00008001df3bc0a80005c0a800010800c6cd0200070061626364
 				65666768696a6b6c6d6e6f707172737401020201`,
@@ -145,7 +152,7 @@ func gcmVectors() []vector {
 // chachaVector is the ESP packet of RFC 7634, appendix A.
 func chachaVector() vector {
 	return vector{
-		name: "RFC 7634 A", encryption: "chacha20poly1305", seq: 5,
+		name: "RFC 7634 A", suite: "chacha20poly1305", seq: 5,
 		keymat: `808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f a0a1a2a3`,
 		plaintext: `45000054a6f200004001e778c6336405c000020508005b7a3a080000553bec10
 			0007362708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223
@@ -158,7 +165,21 @@ func chachaVector() vector {
 	}
 }
 
-func vectors() []vector { return append(gcmVectors(), chachaVector()) }
+// gmacVector is the ESP packet of draft-mcgrew-gcm-test-01, section 5. Sequence number 7.
+func gmacVector() vector {
+	return vector{
+		name: "GMAC", suite: "aes128gmac", seq: 7, want: ErrNextHeader,
+		keymat: `4c80cdefbb5d10da906ac73c3613a634 22433c64`,
+		plaintext: `45000030da3a00008001df3bc0a80005c0a800010800c6cd0200070061626364
+			65666768696a6b6c6d6e6f707172737401020201`,
+		packet: `00004321000000070000000000000000
+			45000030da3a00008001df3bc0a80005c0a800010800c6cd0200070061626364
+			65666768696a6b6c6d6e6f707172737401020201
+			f2a9a836e155106aa8dcd618e4099aaa`,
+	}
+}
+
+func vectors() []vector { return append(gcmVectors(), chachaVector(), gmacVector()) }
 
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
@@ -171,12 +192,9 @@ func unhex(t testing.TB, s string) []byte {
 
 func (v vector) config(t testing.TB) Config {
 	t.Helper()
-	e, err := transform.ByName(v.encryption)
-	if err != nil {
-		t.Fatal(err)
-	}
+	suite := parseSuite(t, v.suite)
 	return Config{
-		SPI: binary.BigEndian.Uint32(unhex(t, v.packet)), Encryption: e,
+		SPI: binary.BigEndian.Uint32(unhex(t, v.packet)), Encryption: suite.Encryption, Integrity: suite.Integrity,
 		Keymat: unhex(t, v.keymat), ESN: v.esn,
 	}
 }
@@ -216,7 +234,7 @@ func TestVectorsSeal(t *testing.T) {
 			putTrailer(got[s.header+len(payload):len(got)-s.icv], nextHeader)
 			s.putHeader(got)
 			copy(got[fixedLen:s.header], want[fixedLen:])
-			s.encrypt(got, s.seq)
+			s.protect(got, s.seq)
 			if !bytes.Equal(got, want) {
 				t.Errorf("sealed\n%x, want\n%x", got, want)
 			}
@@ -228,7 +246,7 @@ func TestVectorsOpen(t *testing.T) {
 	for _, v := range vectors() {
 		t.Run(v.name, func(t *testing.T) {
 			o := v.opener(t)
-			body, err := o.decrypt(unhex(t, v.packet), v.seq)
+			body, err := o.verify(unhex(t, v.packet), v.seq)
 			if err != nil {
 				t.Fatal(err)
 			}
