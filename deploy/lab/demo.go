@@ -27,7 +27,7 @@ const demoHosts = 3
 // Demo builds a lab, shows a fleet at work in it, and takes it down. It prints a table for each step,
 // and fails when a check does.
 func Demo(ctx context.Context, name string, binaries Binaries, out io.Writer) (err error) {
-	if err := checkTools(map[string]string{"tcpdump": "tcpdump", "iperf3": "iperf3", "ping": "iputils-ping"}); err != nil {
+	if err := checkTools(map[string]string{"tcpdump": "tcpdump", "iperf3": "iperf3"}); err != nil {
 		return err
 	}
 	owner, err := Self()

@@ -41,11 +41,6 @@ func (r *report) check(what, seen string, err error) bool {
 	return err == nil
 }
 
-// fact prints one line without a verdict.
-func (r *report) fact(format string, args ...any) {
-	fmt.Fprintf(r.out, "         "+format+"\n", args...)
-}
-
 // elapsed is the time since the step began, for a check's "seen".
 func (r *report) elapsed() string { return time.Since(r.began).Round(10 * time.Millisecond).String() }
 

@@ -152,9 +152,10 @@ func TestRootless(t *testing.T) {
 		t.Fatalf("lab up printed no two hosts:\n%s", up)
 	}
 	for _, addr := range hosts[1][2:] {
-		out := u.must("lab", "exec", "host-1", "--", "ping", "-n", "-i", "0.1", "-c", "3", addr)
-		if p, err := parsePings([]byte(out)); err != nil || noneLost(p) != nil {
-			t.Errorf("ping %s: %v, %v", addr, p, err)
+		// One request a second: between requests ping waits for a late answer.
+		out := u.must("lab", "exec", "host-1", "--", "ping", "-n", "-c", "2", addr)
+		if !strings.Contains(out, "2 packets transmitted, 2 received") {
+			t.Errorf("ping %s: %s", addr, out)
 		}
 	}
 	if _, err := u.run("lab", "exec", "host-1", "--", "sh", "-c", "exit 77"); exitStatus(err) != 77 {

@@ -4,80 +4,14 @@ package lab
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"os/exec"
-	"regexp"
 	"strconv"
-	"syscall"
 	"time"
 )
-
-// Pings is what became of a series of echo requests.
-type Pings struct{ Sent, Received int }
-
-// Lost is the number of requests without an answer.
-func (p Pings) Lost() int { return p.Sent - p.Received }
-
-func (p Pings) String() string { return fmt.Sprintf("%d sent, %d lost", p.Sent, p.Lost()) }
-
-var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
-
-func parsePings(out []byte) (Pings, error) {
-	m := pingSummary.FindSubmatch(out)
-	if m == nil {
-		return Pings{}, fmt.Errorf("lab: ping said: %s", out)
-	}
-	sent, _ := strconv.Atoi(string(m[1]))
-	received, _ := strconv.Atoi(string(m[2]))
-	return Pings{Sent: sent, Received: received}, nil
-}
-
-// Ping sends count echo requests from a node, 50 ms apart, and waits a second for the last answer.
-func (l *Lab) Ping(ctx context.Context, node string, to netip.Addr, count int) (Pings, error) {
-	out, err := l.Command(ctx, node, "ping", "-n", "-q", "-i", "0.05", "-W", "1", "-c", strconv.Itoa(count), to.String()).CombinedOutput()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		return Pings{}, fmt.Errorf("lab: ping: %w", err)
-	}
-	if bytes.Contains(out, []byte("No route to host")) && !pingSummary.Match(out) {
-		return Pings{Sent: count}, nil // the kernel refused them all: an unreachable route
-	}
-	return parsePings(out)
-}
-
-// Pinger pings until it is stopped.
-type Pinger struct {
-	cmd *exec.Cmd
-	out bytes.Buffer
-}
-
-// StartPing begins to ping from a node, every 20 ms.
-func (l *Lab) StartPing(ctx context.Context, node string, to netip.Addr) (*Pinger, error) {
-	p := &Pinger{cmd: l.Command(ctx, node, "ping", "-n", "-q", "-i", "0.02", "-W", "1", to.String())}
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("lab: ping: %w", err)
-	}
-	return p, nil
-}
-
-// Stop ends the series. The last request may still be on its way, and does not count as lost.
-func (p *Pinger) Stop() (Pings, error) {
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		return Pings{}, fmt.Errorf("lab: ping: %w", err)
-	}
-	_ = p.cmd.Wait() // its exit status says whether an answer was missing; the summary says it better
-	pings, err := parsePings(p.out.Bytes())
-	if err == nil && pings.Lost() == 1 {
-		pings.Sent-- // the one in flight
-	}
-	return pings, err
-}
 
 // Transfer is what iperf3 moved.
 type Transfer struct {
