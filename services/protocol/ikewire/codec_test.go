@@ -45,7 +45,7 @@ func checkPayloads(t *testing.T, cases []payloadCase) {
 			if err != nil {
 				t.Fatalf("parse: %v", err)
 			}
-			if !same(got, c.payload) {
+			if !reflect.DeepEqual(got, c.payload) {
 				t.Errorf("parse:\n got %#v\nwant %#v", got, c.payload)
 			}
 			for n := range body {
@@ -58,11 +58,6 @@ func checkPayloads(t *testing.T, cases []payloadCase) {
 			}
 		})
 	}
-}
-
-// same compares payloads; nil and empty slices mean the same.
-func same(a, b any) bool {
-	return reflect.DeepEqual(a, b) || fmt.Sprintf("%#v", a) == strings.ReplaceAll(fmt.Sprintf("%#v", b), "(nil)", "{}")
 }
 
 func nextOf(p Payload) PayloadType {

@@ -109,7 +109,7 @@ func parsePayload(t PayloadType, s *cryptobyte.String) (Payload, PayloadType, er
 }
 
 func parseBody(t, next PayloadType, body []byte) (p Payload, err error) {
-	s := cryptobyte.String(body[:len(body):len(body)])
+	s := cryptobyte.String(free(body))
 	switch t {
 	case PayloadSA:
 		p, err = parseSA(s)
@@ -163,6 +163,15 @@ func parseBody(t, next PayloadType, body []byte) (p Payload, err error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// free returns bytes that a parsed value keeps: nil when there are none, so that parsing
+// what was appended gives an equal value; without room to append into the datagram.
+func free(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return b[:len(b):len(b)]
 }
 
 // AppendPayloads writes a chain of payloads, for the inside of an SK payload, whose Next

@@ -90,7 +90,7 @@ func parseAUTH(s cryptobyte.String) (AUTH, error) {
 	if !s.ReadUint8(&method) || !s.Skip(3) {
 		return AUTH{}, ErrTruncated
 	}
-	return AUTH{Method: AuthMethod(method), Data: s}, nil
+	return AUTH{Method: AuthMethod(method), Data: free(s)}, nil
 }
 
 func (p AUTH) check() error {

@@ -96,7 +96,7 @@ func parseCERT(s cryptobyte.String) (CERT, error) {
 	if !s.ReadUint8(&encoding) {
 		return CERT{}, ErrTruncated
 	}
-	return CERT{Encoding: CertEncoding(encoding), Data: s}, nil
+	return CERT{Encoding: CertEncoding(encoding), Data: free(s)}, nil
 }
 
 func (p CERT) check() error {

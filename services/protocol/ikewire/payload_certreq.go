@@ -58,7 +58,7 @@ func parseCERTREQ(s cryptobyte.String) (CERTREQ, error) {
 	if !s.ReadUint8(&encoding) {
 		return CERTREQ{}, ErrTruncated
 	}
-	return CERTREQ{Encoding: CertEncoding(encoding), Data: s}, nil
+	return CERTREQ{Encoding: CertEncoding(encoding), Data: free(s)}, nil
 }
 
 func (p CERTREQ) check() error {

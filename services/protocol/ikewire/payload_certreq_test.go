@@ -15,8 +15,8 @@ func TestCERTREQ(t *testing.T) {
 	request := NewCERTREQ(CertX509Signature, authorities)
 	checkPayloads(t, []payloadCase{
 		{"X.509", request, certreqTwo},
-		{"any authority", CERTREQ{CertX509Signature, []byte{}}, "04"},
-		{"raw key", CERTREQ{CertRawPublicKey, []byte{}}, "0f"},
+		{"any authority", CERTREQ{CertX509Signature, nil}, "04"},
+		{"raw key", CERTREQ{CertRawPublicKey, nil}, "0f"},
 		{"unknown", CERTREQ{200, []byte{1}}, "c8 01"},
 	})
 	checkRefused(t, PayloadCERTREQ, []refusedCase{

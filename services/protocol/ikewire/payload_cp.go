@@ -52,7 +52,7 @@ func parseCP(s cryptobyte.String) (CP, error) {
 		if !s.ReadUint16(&attribute) || !s.ReadUint16LengthPrefixed(&value) {
 			return CP{}, fmt.Errorf("attribute %d: %w", len(p.Attributes)+1, ErrTruncated)
 		}
-		p.Attributes = append(p.Attributes, ConfigAttribute{ConfigAttributeType(attribute &^ reservedBit), []byte(value)})
+		p.Attributes = append(p.Attributes, ConfigAttribute{ConfigAttributeType(attribute &^ reservedBit), free(value)})
 	}
 	return p, nil
 }

@@ -21,7 +21,7 @@ const (
 func cpCases() []payloadCase {
 	return []payloadCase{
 		{"request", CP{ConfigRequest, []ConfigAttribute{
-			{InternalIP4Address, []byte{}}, {InternalIP6Address, []byte{}}, {InternalIP4DNS, []byte{}},
+			{InternalIP4Address, nil}, {InternalIP6Address, nil}, {InternalIP4DNS, nil},
 		}}, cpRequest},
 		{"reply", CP{ConfigReply, []ConfigAttribute{
 			NewAddrAttribute(InternalIP4Address, netip.MustParseAddr("10.66.0.1")),

@@ -58,7 +58,7 @@ func parseDelete(s cryptobyte.String) (Delete, error) {
 	for range count {
 		var spi []byte
 		s.ReadBytes(&spi, int(size))
-		p.SPIs = append(p.SPIs, spi)
+		p.SPIs = append(p.SPIs, free(spi))
 	}
 	return p, nil
 }

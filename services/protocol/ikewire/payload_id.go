@@ -105,7 +105,7 @@ func parseIdentification(s cryptobyte.String) (Identification, error) {
 	if !s.ReadUint8(&kind) || !s.CopyBytes(id.reserved[:]) {
 		return Identification{}, ErrTruncated
 	}
-	id.Type, id.Data = IDType(kind), []byte(s)
+	id.Type, id.Data = IDType(kind), free(s)
 	return id, nil
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 func idCases() []payloadCase {
-	id := func(t IDType, data string) Identification { return Identification{Type: t, Data: []byte(data)} }
+	id := func(t IDType, data string) Identification { return Identification{Type: t, Data: free([]byte(data))} }
 	return []payloadCase{
 		{"IPv4", IDi{id(IDIPv4Addr, "\x0a\x63\x00\x01")}, "01 000000 0a630001"},
 		{"IPv6", IDr{id(IDIPv6Addr, "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01")},

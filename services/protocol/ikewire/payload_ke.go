@@ -21,7 +21,7 @@ func parseKE(s cryptobyte.String) (KE, error) {
 	if !s.ReadUint16(&p.Method) || !s.Skip(2) {
 		return KE{}, ErrTruncated
 	}
-	p.Data = s
+	p.Data = free(s)
 	return p, nil
 }
 

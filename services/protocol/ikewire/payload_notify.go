@@ -66,7 +66,7 @@ func parseNotify(s cryptobyte.String) (Notify, error) {
 	if !s.ReadUint8(&protocol) || !s.ReadUint8(&spiLen) || !s.ReadUint16(&kind) || !s.ReadBytes(&n.SPI, int(spiLen)) {
 		return Notify{}, ErrTruncated
 	}
-	n.Protocol, n.Type, n.Data = ProtocolID(protocol), NotifyType(kind), s
+	n.Protocol, n.SPI, n.Type, n.Data = ProtocolID(protocol), free(n.SPI), NotifyType(kind), free(s)
 	return n, nil
 }
 

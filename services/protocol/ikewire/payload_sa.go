@@ -82,7 +82,7 @@ func parseProposal(s cryptobyte.String) (Proposal, error) {
 		!s.ReadUint8(&transforms) || !s.ReadBytes(&p.SPI, int(spiLen)) {
 		return Proposal{}, ErrTruncated
 	}
-	p.Protocol = ProtocolID(protocol)
+	p.Protocol, p.SPI = ProtocolID(protocol), free(p.SPI)
 	for i := range int(transforms) {
 		last, body, err := readSubstruc(&s, moreTransform)
 		if err != nil {

@@ -30,7 +30,7 @@ const (
 func saCases() []payloadCase {
 	spi := []byte{0xc0, 0xde, 0xca, 0xfe}
 	return []payloadCase{
-		{"IKE", SA{[]Proposal{{1, ProtocolIKE, []byte{}, []Transform{
+		{"IKE", SA{[]Proposal{{1, ProtocolIKE, nil, []Transform{
 			NewTransform(TransformENCR, 12, 256),
 			NewTransform(TransformINTEG, 12, 0),
 			NewTransform(TransformPRF, 5, 0),
@@ -50,7 +50,7 @@ func saCases() []payloadCase {
 		{"unknown", SA{[]Proposal{
 			{1, ProtocolESP, []byte{0, 0, 1, 0}, []Transform{
 				{241, 0xffff, []Attribute{{Type: 99, Value: []byte{0x12, 0x34}}}},
-				{TransformENCR, 20, []Attribute{{Type: 14, TLV: true, Value: []byte{}}}},
+				{TransformENCR, 20, []Attribute{{Type: 14, TLV: true, Value: nil}}},
 			}},
 			{2, 201, []byte{0xab, 0xcd}, nil},
 		}}, saUnknown},

@@ -2,6 +2,7 @@ package ikewire
 
 import (
 	"bytes"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,7 @@ func TestNonce(t *testing.T) {
 }
 
 func TestVendorID(t *testing.T) {
-	checkPayloads(t, []payloadCase{{"text", VendorID{[]byte("abc")}, "616263"}, {"empty", VendorID{[]byte{}}, ""}})
+	checkPayloads(t, []payloadCase{{"text", VendorID{[]byte("abc")}, "616263"}, {"empty", VendorID{nil}, ""}})
 }
 
 func TestEAP(t *testing.T) {
@@ -46,7 +47,7 @@ func TestOpaque(t *testing.T) {
 		if err != nil || !bytes.Equal(b, []byte{0, 0, 0, 6, 1, 2}) {
 			t.Errorf("%s: %x, %v", kind, b, err)
 		}
-		if ps, err := ParsePayloads(kind, b); err != nil || len(ps) != 1 || !same(ps[0], want) {
+		if ps, err := ParsePayloads(kind, b); err != nil || len(ps) != 1 || !reflect.DeepEqual(ps[0], want) {
 			t.Errorf("%s: %#v, %v", kind, ps, err)
 		}
 	}

@@ -26,7 +26,7 @@ func parseSKF(next PayloadType, s cryptobyte.String) (SKF, error) {
 	if !s.ReadUint16(&p.Number) || !s.ReadUint16(&p.Total) {
 		return SKF{}, ErrTruncated
 	}
-	p.Data = s
+	p.Data = free(s)
 	return p, nil
 }
 

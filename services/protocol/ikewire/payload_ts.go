@@ -136,7 +136,7 @@ func readSelector(s *cryptobyte.String) (TrafficSelector, error) {
 	t.Type = TSType(kind)
 	n := t.addrLen()
 	if n == 0 {
-		t.Data = body
+		t.Data = free(body)
 		return t, nil
 	}
 	var start, end []byte

@@ -99,6 +99,7 @@ func readAttribute(s *cryptobyte.String) (Attribute, error) {
 	if a.TLV && !s.ReadUint16(&length) || !s.ReadBytes(&a.Value, int(length)) {
 		return Attribute{}, ErrTruncated
 	}
+	a.Value = free(a.Value)
 	return a, nil
 }
 
