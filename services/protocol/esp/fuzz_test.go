@@ -21,7 +21,7 @@ func FuzzOpen(f *testing.F) {
 		top := o.Top()
 		_, err := o.Open(bytes.Clone(packet))
 		if w, ok := published(t, all, v, packet); ok {
-			if err != w.want {
+			if w.seq == v.seq && err != w.want {
 				t.Fatalf("the genuine packet %s: %v, want %v", w.name, err, w.want)
 			}
 			return
@@ -40,10 +40,11 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// published returns the vector that packet is, if it is one under v's key: some share it.
-func published(t *testing.T, all []vector, v vector, packet []byte) (vector, bool) {
+// published returns the vector that packet is, if it is one under v's key: some share it. With another number
+// than v's it is genuine too, but whether it is in time is not said.
+func published(t *testing.T, all []vector, v vector, packet []byte) (w vector, ok bool) {
 	for _, w := range all {
-		if w.suite == v.suite && w.keymat == v.keymat && w.seq == v.seq && bytes.Equal(packet, unhex(t, w.packet)) {
+		if w.suite == v.suite && w.keymat == v.keymat && bytes.Equal(packet, unhex(t, w.packet)) {
 			return w, true
 		}
 	}

@@ -95,6 +95,26 @@ func TestOpenEveryBitFlipFails(t *testing.T) {
 	})
 }
 
+// A forged packet is not decrypted where the ICV covers the ciphertext; the others leave no plaintext behind.
+func TestOpenForgedIsNotDecrypted(t *testing.T) {
+	forEachSuite(t, func(t *testing.T, c Config) {
+		s, o := newPair(t, c)
+		inner, nextHeader := innerPacket(t, 4, 200)
+		forged := mustSeal(t, s, inner, nextHeader)
+		forged[len(forged)-1] ^= 1
+		before := bytes.Clone(forged)
+		if _, err := o.Open(forged); err != ErrICV {
+			t.Fatal(err)
+		}
+		if !c.Encryption.AEAD() && !bytes.Equal(forged, before) {
+			t.Error("the packet was decrypted before its ICV was verified")
+		}
+		if c.Encryption.Confidential() && bytes.Contains(forged, inner[100:116]) {
+			t.Error("plaintext of a forged packet is left in its buffer")
+		}
+	})
+}
+
 func TestOpenDropsBeforeICV(t *testing.T) {
 	c := testConfig(parseSuite(t, "aes128gcm16"), false)
 	s, o := newPair(t, c)

@@ -73,6 +73,19 @@ func TestMACVectors(t *testing.T) {
 		if got := mac.AppendICV(nil); len(got) != i.ICVLen || !bytes.HasPrefix(want, got) || !mac.Verify(got) {
 			t.Errorf("%s: the ICV is %x", row[0], got)
 		}
+		for n := range i.ICVLen {
+			if mac.Verify(want[:n]) {
+				t.Errorf("%s: %d bytes of the ICV are enough", row[0], n)
+			}
+			bad := bytes.Clone(want[:i.ICVLen])
+			bad[n] ^= 0x80
+			if mac.Verify(bad) {
+				t.Errorf("%s: byte %d of the ICV does not count", row[0], n)
+			}
+		}
+		if mac.Verify(append(bytes.Clone(want[:i.ICVLen]), 0)) {
+			t.Errorf("%s: a byte behind the ICV is ignored", row[0])
+		}
 	}
 }
 
