@@ -102,7 +102,7 @@ func (n Notify) AuthAnnouncements() ([]AuthAnnouncement, error) {
 		}
 		a := AuthAnnouncement{Method: AuthMethod(method)}
 		if rest.ReadUint8(&a.CertLink) {
-			a.Algorithm = rest
+			a.Algorithm = free(rest)
 		}
 		all = append(all, a)
 	}
