@@ -19,6 +19,7 @@ import (
 type Capture struct {
 	// File is the pcap file.
 	File string
+	lab  *Lab
 	cmd  *exec.Cmd
 	said string // the end of what tcpdump says
 	done chan error
@@ -43,7 +44,7 @@ func (l *Lab) capture(ctx context.Context, name string, snaplen int) (*Capture, 
 	if err := checkTools(captureTools()); err != nil {
 		return nil, err
 	}
-	c := &Capture{File: l.Path(name + ".pcap"), done: make(chan error, 1)}
+	c := &Capture{File: l.Path(name + ".pcap"), lab: l, done: make(chan error, 1)}
 	c.cmd = l.Command(context.WithoutCancel(ctx), nodeNet, recorder("br0", c.File, snaplen)...)
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {
@@ -84,11 +85,15 @@ func untilSaid(lines *bufio.Reader, words string) (said string, err error) {
 // Stop ends the capture and completes its file. It fails when packets were missed: such a capture
 // proves nothing.
 func (c *Capture) Stop() error {
+	lag := c.catchUp()
 	if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		return fmt.Errorf("lab: tcpdump: %w", err)
 	}
 	if err := <-c.done; err != nil {
 		return fmt.Errorf("lab: tcpdump: %w", err)
+	}
+	if lag != nil {
+		return lag
 	}
 	if !recordedAll(c.said) {
 		return fmt.Errorf("lab: the capture %s is not whole: %s", c.File, strings.TrimSpace(c.said))

@@ -10,11 +10,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -141,29 +139,16 @@ func (p *Pinger) Stop() (Pings, error) {
 	}
 }
 
-// echoSocket opens a raw ICMP socket inside a node. It stays there when the thread has left.
+// echoSocket opens a raw ICMP socket inside a node.
 func (l *Lab) echoSocket(node string, to netip.Addr) (conn *icmp.PacketConn, err error) {
-	inside, err := netns.GetFromName(l.state.Config.namespace(node))
-	if err != nil {
-		return nil, err
-	}
-	defer inside.Close()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// The thread is not unlocked: it ends with the goroutine, and nobody else gets a thread that is
-		// in another namespace.
-		runtime.LockOSThread()
-		if err = netns.Set(inside); err != nil {
-			return
-		}
+	err = l.within(node, func() (err error) {
 		if to.Is4() {
 			conn, err = icmp.ListenPacket("ip4:icmp", "0.0.0.0")
 		} else {
 			conn, err = icmp.ListenPacket("ip6:ipv6-icmp", "::")
 		}
-	}()
-	<-done
+		return err
+	})
 	return conn, err
 }
 

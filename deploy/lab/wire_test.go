@@ -11,12 +11,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netns"
 )
 
 // wirePattern is what every payload of the wire tests is made of.
@@ -100,11 +97,12 @@ func (r *wireRun) send() {
 	}
 	for i := 1; i <= 2; i++ {
 		for _, addr := range r.overlay[3-i] {
-			out, err := r.Exec(r.ctx, HostName(i), "ping", "-n", "-i", "0.05", "-c", fmt.Sprint(wirePings),
+			out, err := r.Exec(r.ctx, HostName(i), "ping", "-n", "-i", "0.5", "-c", fmt.Sprint(wirePings),
 				"-s", "200", "-p", hex.EncodeToString(wirePattern), addr.String())
 			r.must(err)
-			p, err := parsePings([]byte(out))
-			r.must(errors.Join(err, noneLost(p)))
+			if !strings.Contains(out, fmt.Sprintf("%d packets transmitted, %d received", wirePings, wirePings)) {
+				r.t.Errorf("ping %s: %s", addr, out)
+			}
 		}
 	}
 	for _, addr := range r.overlay[2] {
@@ -157,24 +155,6 @@ func (r *wireRun) sendTCP(from, to int, addr netip.Addr) error {
 		err = fmt.Errorf("%s: %d bytes arrived, not what was sent", addr, len(got))
 	}
 	return errors.Join(err, <-written)
-}
-
-// within runs do on a thread that is in a node's network namespace. The sockets that do opens stay there.
-func (e *e2e) within(node string, do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		// Never unlocked: the thread ends with the goroutine, and nobody else gets it.
-		runtime.LockOSThread()
-		ns, err := netns.GetFromName(e.state.Config.namespace(node))
-		if err == nil {
-			err = errors.Join(netns.Set(ns), ns.Close())
-		}
-		if err == nil {
-			err = do()
-		}
-		done <- err
-	}()
-	return <-done
 }
 
 // collect reads the exported keys: one association in each direction, told by both of its ends.
