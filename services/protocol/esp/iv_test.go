@@ -87,3 +87,21 @@ func TestCBCIVs(t *testing.T) {
 		}
 	}
 }
+
+// With ESN no IV comes again when the low half of the number does.
+func TestIVAfterBoundary(t *testing.T) {
+	for _, suite := range allSuites() {
+		c := testConfig(suite, true)
+		var ivs [][]byte
+		for _, seq := range []uint64{0, 1 << 32, 1 << 33} {
+			s, err := newSealerAt(c, seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ivs = append(ivs, s.iv(mustSeal(t, s, nil, NextHeaderDummy)))
+		}
+		if c.Encryption.IVLen > 0 && (bytes.Equal(ivs[0], ivs[1]) || bytes.Equal(ivs[1], ivs[2]) || bytes.Equal(ivs[0], ivs[2])) {
+			t.Errorf("%v: an IV is used twice: %x", suite, ivs)
+		}
+	}
+}
