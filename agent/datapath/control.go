@@ -24,7 +24,7 @@ const (
 type notice struct {
 	kind  noticeKind
 	pair  *pair
-	from  netip.AddrPort
+	came  ends
 	nonce nonce
 }
 
@@ -32,9 +32,9 @@ type noticeKind uint8
 
 const (
 	noticeInstalled noticeKind = iota // the pair has a new outbound SA
-	noticeCandidate                   // the other end may be at from now
-	noticeRequest                     // a probe to answer to from
-	noticeAnswer                      // the answer to a probe, from from
+	noticeCandidate                   // the other end may be where it came from
+	noticeRequest                     // a probe to answer to where it came from
+	noticeAnswer                      // the answer to a probe
 )
 
 // control is the goroutine of all that has to do with time. It sends only dummies and keepalives.
@@ -92,11 +92,11 @@ func (c *control) handle(n notice) {
 	case noticeInstalled:
 		c.installed(now, n.pair)
 	case noticeCandidate:
-		c.candidate(now, n.pair, n.from)
+		c.candidate(now, n.pair, n.came)
 	case noticeRequest:
-		c.dummy(now, n.pair, appendProbe(c.payload(), probeAnswer, n.nonce), n.from)
+		c.dummy(now, n.pair, appendProbe(c.payload(), probeAnswer, n.nonce), n.came)
 	case noticeAnswer:
-		c.answered(now, n.pair, n.from, n.nonce)
+		c.answered(now, n.pair, n.came, n.nonce)
 	}
 }
 
@@ -150,7 +150,7 @@ func (c *control) payload() []byte { return c.buf[headroom:headroom] }
 
 // dummy sends a dummy packet with the payload, made in c.payload(), on the pair's newest outbound SA.
 // It reports whether there was one to send it on.
-func (c *control) dummy(now time.Duration, p *pair, payload []byte, to netip.AddrPort) bool {
+func (c *control) dummy(now time.Duration, p *pair, payload []byte, to ends) bool {
 	sa, ok := c.d.tables.Load().outbound.Outbound(p.id)
 	if !ok {
 		return false
@@ -164,16 +164,16 @@ func (c *control) dummy(now time.Duration, p *pair, payload []byte, to netip.Add
 	}
 	c.tally.Dummies++
 	c.send(packet, to)
-	if path := p.path.Load(); path.remote() == to {
+	if path := p.path.Load(); path.ends() == to {
 		touch(&path.sent, now)
 	}
 	return true
 }
 
-func (c *control) send(packet []byte, to netip.AddrPort) {
-	conn := c.d.conn(to)
+func (c *control) send(packet []byte, to ends) {
+	conn := c.d.conn(to.remote)
 	if conn != nil {
-		if n, _ := conn.Send([][]byte{packet}, []netip.AddrPort{to}); n == 1 {
+		if n, _ := conn.Send([][]byte{packet}, []netip.AddrPort{to.remote}, []netip.Addr{to.local}); n == 1 {
 			return
 		}
 	}

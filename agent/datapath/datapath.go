@@ -28,10 +28,11 @@ type Device interface {
 // Conn is the UDP socket of one address family, as netio.UDPSocket has it. Recv is called by one
 // goroutine, Send by any.
 type Conn interface {
-	// Recv fills bufs, sizes (-1 for a datagram that did not fit) and from, and returns how many.
-	Recv(bufs [][]byte, sizes []int, from []netip.AddrPort) (int, error)
-	// Send sends bufs[i] to to[i] in order and returns how many left.
-	Send(bufs [][]byte, to []netip.AddrPort) (int, error)
+	// Recv fills bufs, sizes (-1 for a datagram that did not fit), from, and local with our addresses at
+	// which they arrived, and returns how many.
+	Recv(bufs [][]byte, sizes []int, from []netip.AddrPort, local []netip.Addr) (int, error)
+	// Send sends bufs[i] to to[i], from local[i] unless that is invalid, in order, and returns how many left.
+	Send(bufs [][]byte, to []netip.AddrPort, local []netip.Addr) (int, error)
 	Close() error
 }
 

@@ -90,12 +90,12 @@ type fakeConn struct {
 	once   sync.Once
 }
 
-func (c *fakeConn) Recv(bufs [][]byte, sizes []int, from []netip.AddrPort) (int, error) {
+func (c *fakeConn) Recv(bufs [][]byte, sizes []int, from []netip.AddrPort, local []netip.Addr) (int, error) {
 	select {
 	case <-c.closed:
 		return 0, net.ErrClosed
 	case f := <-c.in:
-		sizes[0], from[0] = copy(bufs[0], f.data), f.from
+		sizes[0], from[0], local[0] = copy(bufs[0], f.data), f.from, f.to.Addr()
 		if len(f.data) > len(bufs[0]) {
 			sizes[0] = -1
 		}
@@ -103,9 +103,13 @@ func (c *fakeConn) Recv(bufs [][]byte, sizes []int, from []netip.AddrPort) (int,
 	}
 }
 
-func (c *fakeConn) Send(bufs [][]byte, to []netip.AddrPort) (int, error) {
+func (c *fakeConn) Send(bufs [][]byte, to []netip.AddrPort, local []netip.Addr) (int, error) {
 	for i := range bufs {
-		c.wire.send(frame{from: c.addr, to: to[i], data: bufs[i]})
+		from := c.addr
+		if local[i].IsValid() {
+			from = netip.AddrPortFrom(local[i], from.Port())
+		}
+		c.wire.send(frame{from: from, to: to[i], data: bufs[i]})
 	}
 	return len(bufs), nil
 }

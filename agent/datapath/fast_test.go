@@ -22,8 +22,8 @@ func (t *nullTUN) Close() error { return nil }
 
 type nullConn struct{ datagrams int }
 
-func (c *nullConn) Recv([][]byte, []int, []netip.AddrPort) (int, error) { select {} }
-func (c *nullConn) Send(bufs [][]byte, _ []netip.AddrPort) (int, error) {
+func (c *nullConn) Recv([][]byte, []int, []netip.AddrPort, []netip.Addr) (int, error) { select {} }
+func (c *nullConn) Send(bufs [][]byte, _ []netip.AddrPort, _ []netip.Addr) (int, error) {
 	c.datagrams += len(bufs)
 	return len(bufs), nil
 }

@@ -23,13 +23,14 @@ type receiver struct {
 	in    [][]byte // where datagrams go: headroom into bufs
 	sizes []int
 	from  []netip.AddrPort
-	out   [][]byte // what goes to the TUN, headroom included
+	local []netip.Addr // where they arrived
+	out   [][]byte     // what goes to the TUN, headroom included
 	tally Counters
 }
 
 func newReceiver(d *Datapath, conn Conn) *receiver {
 	r := &receiver{d: d, conn: conn, bufs: buffers(receiveBatch), in: make([][]byte, receiveBatch),
-		sizes: make([]int, receiveBatch), from: make([]netip.AddrPort, receiveBatch),
+		sizes: make([]int, receiveBatch), from: make([]netip.AddrPort, receiveBatch), local: make([]netip.Addr, receiveBatch),
 		out: make([][]byte, 0, receiveBatch)}
 	for i := range r.in {
 		r.in[i] = r.bufs[i][headroom:]
@@ -39,7 +40,7 @@ func newReceiver(d *Datapath, conn Conn) *receiver {
 
 func (r *receiver) run() error {
 	for failures := 0; ; {
-		n, err := r.conn.Recv(r.in, r.sizes, r.from)
+		n, err := r.conn.Recv(r.in, r.sizes, r.from, r.local)
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
 			return err
 		}
@@ -106,10 +107,11 @@ func (r *receiver) esp(t *tables, now time.Duration, i int, packet []byte) {
 		r.tally.Dropped[reason]++
 		return
 	}
-	r.heard(sa.pair, now, r.from[i])
+	came := ends{r.from[i], r.local[i]}
+	r.heard(sa.pair, now, came)
 	if opened.NextHeader == esp.NextHeaderDummy {
 		r.tally.InDummies++
-		r.dummy(sa.pair, now, opened.Payload, r.from[i])
+		r.dummy(sa.pair, now, opened.Payload, came)
 		return
 	}
 	flow, err := ipwire.ParseFlow(opened.Payload)
@@ -167,16 +169,16 @@ func openReason(err error) Reason {
 }
 
 // heard notes an authenticated packet, and tells control if it came from where the path does not lead.
-func (r *receiver) heard(p *pair, now time.Duration, from netip.AddrPort) {
+func (r *receiver) heard(p *pair, now time.Duration, came ends) {
 	path := p.path.Load()
 	touch(&path.received, now)
-	if path.elsewhere(from) && path.candidates.allow(now, noticeInterval, noticeBurst) {
-		r.post(notice{kind: noticeCandidate, pair: p, from: from})
+	if path.elsewhere(came) && path.candidates.allow(now, noticeInterval, noticeBurst) {
+		r.post(notice{kind: noticeCandidate, pair: p, came: came})
 	}
 }
 
 // dummy discards a dummy packet, RFC 4303 section 2.6, unless it is a probe.
-func (r *receiver) dummy(p *pair, now time.Duration, payload []byte, from netip.AddrPort) {
+func (r *receiver) dummy(p *pair, now time.Duration, payload []byte, came ends) {
 	kind, nonce, ok := parseProbe(payload)
 	if !ok {
 		return
@@ -185,7 +187,7 @@ func (r *receiver) dummy(p *pair, now time.Duration, payload []byte, from netip.
 		r.tally.Dropped[ProbeLimited]++
 		return
 	}
-	n := notice{kind: noticeRequest, pair: p, from: from, nonce: nonce}
+	n := notice{kind: noticeRequest, pair: p, came: came, nonce: nonce}
 	if kind == probeAnswer {
 		n.kind = noticeAnswer
 	}

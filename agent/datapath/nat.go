@@ -1,7 +1,6 @@
 package datapath
 
 import (
-	"net/netip"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/esp"
@@ -26,7 +25,7 @@ type pathControl struct {
 
 // outstanding is a request that has not been answered. The zero value is free.
 type outstanding struct {
-	to    netip.AddrPort
+	to    ends
 	pair  *pair
 	nonce nonce
 	sent  time.Duration // last time, or when it was first wanted
@@ -38,7 +37,7 @@ func (o *outstanding) free() bool { return o.pair == nil }
 // installed sends the dummy that makes a NAT mapping, and the requests that waited for an SA.
 func (c *control) installed(now time.Duration, p *pair) {
 	path := p.path.Load()
-	if to := path.remote(); to.IsValid() {
+	if to := path.ends(); to.remote.IsValid() {
 		c.dummy(now, p, c.payload(), to)
 	}
 	path.control.greetSince, path.control.greetEvery = now, greetFirst
@@ -51,15 +50,15 @@ func (c *control) installed(now time.Duration, p *pair) {
 }
 
 // candidate begins to probe an address from which an authenticated packet came, or that was told.
-func (c *control) candidate(now time.Duration, p *pair, from netip.AddrPort) {
-	if path := p.path.Load(); path.elsewhere(from) {
-		c.probe(now, path, p, from)
+func (c *control) candidate(now time.Duration, p *pair, came ends) {
+	if path := p.path.Load(); path.elsewhere(came) {
+		c.probe(now, path, p, came)
 	}
 }
 
 // probe asks for an answer from to, if it is not asked already. At most maxOutstanding addresses are
 // asked at a time: more candidates have to wait.
-func (c *control) probe(now time.Duration, path *hostPath, p *pair, to netip.AddrPort) {
+func (c *control) probe(now time.Duration, path *hostPath, p *pair, to ends) {
 	var slot *outstanding
 	for i := range path.control.outstanding {
 		o := &path.control.outstanding[i]
@@ -88,33 +87,33 @@ func (c *control) request(now time.Duration, o *outstanding) {
 }
 
 // answered moves the path if the answer is to an outstanding request and came from where that was sent.
-func (c *control) answered(now time.Duration, p *pair, from netip.AddrPort, n nonce) {
+func (c *control) answered(now time.Duration, p *pair, came ends, n nonce) {
 	path := p.path.Load()
 	for i := range path.control.outstanding {
 		o := &path.control.outstanding[i]
-		if o.free() || o.tries == 0 || o.nonce != n || o.to != from {
+		if o.free() || o.tries == 0 || o.nonce != n || o.to.remote != came.remote {
 			continue
 		}
 		*o = outstanding{}
-		c.move(path, p, from)
+		c.move(path, p, came)
 		return
 	}
 	c.tally.Dropped[ProbeStale]++
 }
 
-// move makes from the path's proven address.
-func (c *control) move(path *hostPath, p *pair, from netip.AddrPort) {
+// move makes to the path's proven ends.
+func (c *control) move(path *hostPath, p *pair, to ends) {
 	c.d.mu.Lock()
 	defer c.d.mu.Unlock()
 	if !path.spec.Load().mobile() {
 		return // it was a greeting, or the spec has changed meanwhile
 	}
-	old := path.endpoint.Swap(&endpoint{addr: from, proven: true})
-	if old != nil && old.addr == from {
+	old := path.endpoint.Swap(&endpoint{ends: to, proven: true})
+	if old != nil && old.remote == to.remote {
 		return
 	}
 	path.control.outstanding = [maxOutstanding]outstanding{}
-	c.tell(Event{Kind: PathChanged, Pair: p.id, RemoteHost: path.host, Addr: from})
+	c.tell(Event{Kind: PathChanged, Pair: p.id, RemoteHost: path.host, Addr: to.remote})
 }
 
 // tell queues a path event; of one path only the last is of interest.
@@ -157,9 +156,9 @@ func (c *control) repeat(now time.Duration, o *outstanding) {
 // keepalive has no SA, so it tells the other end nothing of a mapping that has changed; if that has been
 // silent for three intervals, a request does.
 func (c *control) hold(now time.Duration, t *tables, path *hostPath, spec *PathSpec) {
-	to := path.remote()
+	to := path.ends()
 	p := sendingPair(t, path)
-	if !to.IsValid() || p == nil {
+	if !to.remote.IsValid() || p == nil {
 		return
 	}
 	k := &path.control

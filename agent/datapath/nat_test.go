@@ -19,8 +19,9 @@ var (
 // nat is an address-dependent NAT: only b's packets pass inwards, and only to the mapping that is there.
 type nat struct {
 	outer   netip.AddrPort
-	lose    int // that many of the next packets from a
-	dropped int // packets to a mapping that is not there
+	peer    netip.AddrPort // b, as a knows it
+	lose    int            // that many of the next packets from a
+	dropped int            // packets to a mapping that is not there
 }
 
 func (n *nat) translate(f *frame) bool {
@@ -31,7 +32,7 @@ func (n *nat) translate(f *frame) bool {
 			return false
 		}
 		f.from = n.outer
-	case f.to == n.outer && f.from == bAddr:
+	case f.to == n.outer && f.from == n.peer:
 		f.to = aAddr
 	case f.to == outer1, f.to == outer2, f.to == aAddr:
 		n.dropped++
@@ -50,7 +51,7 @@ func (w *world) rebind(n *nat, outer netip.AddrPort) {
 // behindNAT puts a behind a NAT and connects; b has not been told where a is.
 func (w *world) behindNAT() *nat {
 	w.t.Helper()
-	n := &nat{outer: outer1}
+	n := &nat{outer: outer1, peer: bAddr}
 	w.wire.setTap(n.translate)
 	w.connect(PathSpec{Remote: bAddr, LocalBehindNAT: true}, PathSpec{RemoteBehindNAT: true})
 	return n
@@ -77,10 +78,34 @@ func TestPathIsLearnedFromTheFirstDummy(t *testing.T) {
 	})
 }
 
+// TestOneOfSeveralAddresses: b has two addresses, and a has been told the one that b would not choose. Nothing
+// but answers from there pass a's NAT.
+func TestOneOfSeveralAddresses(t *testing.T) {
+	inWorld(t, func(w *world) {
+		second := netip.MustParseAddrPort("198.51.100.7:4500")
+		w.wire.mu.Lock()
+		w.wire.conns[second] = w.wire.conns[bAddr]
+		w.wire.mu.Unlock()
+		n := &nat{outer: outer1, peer: second}
+		w.wire.setTap(n.translate)
+		w.connect(PathSpec{Remote: second, LocalBehindNAT: true}, PathSpec{RemoteBehindNAT: true})
+		w.wantPath(w.b, outer1)
+		w.delivers(w.b, w.a, bToA)
+		w.delivers(w.a, w.b, aToB)
+		w.wire.mu.Lock()
+		n.peer = bAddr // told anew
+		w.wire.mu.Unlock()
+		w.must(w.a.SetPair(pairOf("1", "2", PathSpec{Remote: bAddr, LocalBehindNAT: true})))
+		w.delivers(w.a, w.b, aToB) // with it b learns at which address it is asked now
+		synctest.Wait()
+		w.delivers(w.b, w.a, bToA)
+	})
+}
+
 // TestFirstDummiesGetLost: the end behind NAT goes on until it hears something.
 func TestFirstDummiesGetLost(t *testing.T) {
 	inWorld(t, func(w *world) {
-		n := &nat{outer: outer1, lose: 3}
+		n := &nat{outer: outer1, peer: bAddr, lose: 3}
 		w.wire.setTap(n.translate)
 		w.connect(PathSpec{Remote: bAddr, LocalBehindNAT: true}, PathSpec{RemoteBehindNAT: true})
 		w.wantPath(w.b, netip.AddrPort{})
@@ -93,7 +118,7 @@ func TestFirstDummiesGetLost(t *testing.T) {
 // TestOutboundComesLate: a's dummy reaches b before b can send. The request waits for the SA.
 func TestOutboundComesLate(t *testing.T) {
 	inWorld(t, func(w *world) {
-		n := &nat{outer: outer1}
+		n := &nat{outer: outer1, peer: bAddr}
 		w.wire.setTap(n.translate)
 		w.must(w.a.SetPair(pairOf("1", "2", PathSpec{Remote: bAddr, LocalBehindNAT: true})), w.b.SetPair(pairOf("2", "1", PathSpec{RemoteBehindNAT: true})))
 		w.must(w.a.InstallInbound(half(1, 2)), w.b.InstallInbound(half(1, 1)), w.a.InstallOutbound(half(1, 1)))

@@ -38,14 +38,18 @@ type outbox struct {
 	conn Conn
 	bufs [][]byte
 	to   []netip.AddrPort
+	from []netip.Addr
 }
 
 func newSender(d *Datapath) *sender {
 	n := d.config.TUN.BatchSize()
 	s := &sender{d: d, bufs: buffers(n), sizes: make([]int, n)}
-	s.v4 = outbox{conn: d.config.IPv4, bufs: make([][]byte, 0, n), to: make([]netip.AddrPort, 0, n)}
-	s.v6 = outbox{conn: d.config.IPv6, bufs: make([][]byte, 0, n), to: make([]netip.AddrPort, 0, n)}
+	s.v4, s.v6 = newOutbox(d.config.IPv4, n), newOutbox(d.config.IPv6, n)
 	return s
+}
+
+func newOutbox(conn Conn, n int) outbox {
+	return outbox{conn: conn, bufs: make([][]byte, 0, n), to: make([]netip.AddrPort, 0, n), from: make([]netip.Addr, 0, n)}
 }
 
 func buffers(n int) [][]byte {
@@ -106,8 +110,8 @@ func (s *sender) one(t *tables, now time.Duration, buf []byte, n int) {
 		return
 	}
 	path := sa.pair.path.Load()
-	to := path.remote()
-	if !to.IsValid() {
+	to := path.ends()
+	if !to.remote.IsValid() {
 		s.tally.Dropped[OutNoPath]++
 		return
 	}
@@ -119,7 +123,7 @@ func (s *sender) one(t *tables, now time.Duration, buf []byte, n int) {
 	touch(&path.sent, now)
 	s.tally.OutPackets++
 	s.tally.OutBytes += uint64(n)
-	if to.Addr().Is4() {
+	if to.remote.Addr().Is4() {
 		s.v4.put(packet, to)
 	} else {
 		s.v6.put(packet, to)
@@ -158,9 +162,10 @@ func (d *Datapath) seal(sa *outboundSA, now time.Duration, buf, inner []byte, ne
 	return nil, OutTooBig
 }
 
-func (o *outbox) put(packet []byte, to netip.AddrPort) {
+func (o *outbox) put(packet []byte, to ends) {
 	o.bufs = append(o.bufs, packet)
-	o.to = append(o.to, to)
+	o.to = append(o.to, to.remote)
+	o.from = append(o.from, to.local)
 }
 
 // flush sends the batch. What the socket refuses is dropped, as a network would.
@@ -170,8 +175,8 @@ func (o *outbox) flush(tally *Counters) {
 	}
 	sent := 0
 	if o.conn != nil {
-		sent, _ = o.conn.Send(o.bufs, o.to)
+		sent, _ = o.conn.Send(o.bufs, o.to, o.from)
 	}
 	tally.Dropped[OutSend] += uint64(len(o.bufs) - sent)
-	o.bufs, o.to = o.bufs[:0], o.to[:0]
+	o.bufs, o.to, o.from = o.bufs[:0], o.to[:0], o.from[:0]
 }

@@ -79,7 +79,7 @@ func (d *Datapath) setPair(spec Pair) {
 		path = newHostPath(spec.RemoteHost, spec.Path)
 		d.paths[key] = path
 	} else if candidate, ok := path.set(spec.Path); ok {
-		d.todo = append(d.todo, notice{kind: noticeCandidate, pair: p, from: candidate})
+		d.todo = append(d.todo, notice{kind: noticeCandidate, pair: p, came: ends{remote: candidate}})
 		d.rouse()
 	}
 	p.path.Store(path)

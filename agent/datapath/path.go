@@ -29,15 +29,23 @@ type hostPath struct {
 }
 
 type endpoint struct {
-	addr   netip.AddrPort
+	ends
 	proven bool // it has answered a probe
+}
+
+// ends are the two ends of a path. A host may have several addresses, and a NAT in front of the other end
+// lets in only what comes from the one that was sent to: so a path that was learned keeps its local end too.
+// Where local is invalid the kernel chooses.
+type ends struct {
+	remote netip.AddrPort
+	local  netip.Addr
 }
 
 func newHostPath(host string, spec PathSpec) *hostPath {
 	p := &hostPath{host: host}
 	p.spec.Store(&spec)
 	if spec.Remote.IsValid() {
-		p.endpoint.Store(&endpoint{addr: spec.Remote})
+		p.endpoint.Store(&endpoint{ends: ends{remote: spec.Remote}})
 	}
 	return p
 }
@@ -51,9 +59,9 @@ func (p *hostPath) set(spec PathSpec) (candidate netip.AddrPort, ok bool) {
 	case old.Remote == spec.Remote && old.mobile() == spec.mobile():
 		// What was learned stays.
 	case spec.mobile() && now != nil && now.proven:
-		return spec.Remote, spec.Remote.IsValid() && spec.Remote != now.addr
+		return spec.Remote, spec.Remote.IsValid() && spec.Remote != now.remote
 	case spec.Remote.IsValid():
-		p.endpoint.Store(&endpoint{addr: spec.Remote})
+		p.endpoint.Store(&endpoint{ends: ends{remote: spec.Remote}})
 	default:
 		p.endpoint.Store(nil)
 	}
@@ -70,18 +78,21 @@ func (s *PathSpec) keepalive() time.Duration {
 	return s.KeepaliveInterval
 }
 
-// remote is where to send; invalid while unknown.
-func (p *hostPath) remote() netip.AddrPort {
+// ends is where to send, and from where; the remote end is invalid while it is unknown.
+func (p *hostPath) ends() ends {
 	if e := p.endpoint.Load(); e != nil {
-		return e.addr
+		return e.ends
 	}
-	return netip.AddrPort{}
+	return ends{}
 }
 
-// elsewhere reports whether from is an address that the path might follow to.
-func (p *hostPath) elsewhere(from netip.AddrPort) bool {
+// remote is the remote end; invalid while unknown.
+func (p *hostPath) remote() netip.AddrPort { return p.ends().remote }
+
+// elsewhere reports whether a packet came on a path that this one might follow to.
+func (p *hostPath) elsewhere(came ends) bool {
 	e := p.endpoint.Load()
-	return (e == nil || e.addr != from) && p.spec.Load().mobile()
+	return (e == nil || e.ends != came) && p.spec.Load().mobile()
 }
 
 // touch stores a time that many packets of a batch share.

@@ -136,15 +136,22 @@ func TestPingThroughESP(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			left, right := connected(t, underlay[0], underlay[1])
 			for _, ping := range [][]string{{"10.99.0.2"}, {"fd99::2"}, {"-s", "1350", "10.99.0.2"}, {"-s", "1340", "fd99::2"}, {"-s", "30000", "10.99.0.2"}} {
-				out := left.Run("ping", append([]string{"-c", "5", "-i", "0.02", "-W", "5"}, ping...)...)
+				// -w waits for the answers; -W alone gives up after two round trips.
+				out := left.Run("ping", append([]string{"-c", "5", "-i", "0.02", "-w", "10"}, ping...)...)
 				if !strings.Contains(out, " 5 received") {
 					t.Errorf("ping %v: %s", ping, out)
 				}
 			}
 			right.Run("ping", "-c", "1", "-W", "5", "10.99.0.1")
-			l, r := left.dp.Counters(), right.dp.Counters()
-			if l.OutPackets < 26 || l.OutPackets != r.InPackets || r.OutPackets != l.InPackets {
-				t.Errorf("left %+v, right %+v", l, r)
+			// The counters follow a batch of packets, they do not precede it.
+			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+				l, r := left.dp.Counters(), right.dp.Counters()
+				if l.OutPackets >= 26 && l.OutPackets == r.InPackets && r.OutPackets == l.InPackets {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("left %+v, right %+v", l, r)
+				}
 			}
 		})
 	}

@@ -228,7 +228,7 @@ func TestOuterPacketsUnderOverlap(t *testing.T) {
 	}
 	timeout := time.AfterFunc(10*time.Second, func() { v4.Close() })
 	defer timeout.Stop()
-	if n, err := v4.Recv([][]byte{make([]byte, 64)}, make([]int, 1), make([]netip.AddrPort, 1)); n != 1 || err != nil {
+	if n, err := v4.Recv([][]byte{make([]byte, 64)}, make([]int, 1), make([]netip.AddrPort, 1), make([]netip.Addr, 1)); n != 1 || err != nil {
 		t.Fatalf("nothing arrived under strict rp_filter: %v", err)
 	}
 	exchange(t, v4, peer)
@@ -265,7 +265,7 @@ func TestGuardWhenAllIsRemote(t *testing.T) {
 	}
 	t.Run("neighbour discovery", func(t *testing.T) {
 		l.in(t).delivered(l.evil, "[fd16::2]:4500", func() error {
-			_, err := marked.Send([][]byte{[]byte("outer")}, []netip.AddrPort{netip.MustParseAddrPort("[fd16::2]:4500")})
+			_, err := marked.Send([][]byte{[]byte("outer")}, []netip.AddrPort{netip.MustParseAddrPort("[fd16::2]:4500")}, make([]netip.Addr, 1))
 			return err
 		})
 	})

@@ -15,7 +15,8 @@ type mmsg struct {
 	headers []unix.Mmsghdr
 	iovecs  []unix.Iovec
 	names   []unix.RawSockaddrInet6 // large enough for either family
-	call    func(fd uintptr) bool   // bound once: a new closure would be an allocation per call
+	locals  []control
+	call    func(fd uintptr) bool // bound once: a new closure would be an allocation per call
 
 	first, last int // the part of headers that the call uses
 	n           int
@@ -27,6 +28,7 @@ func newMmsg(batch int, trap uintptr) *mmsg {
 		headers: make([]unix.Mmsghdr, batch),
 		iovecs:  make([]unix.Iovec, batch),
 		names:   make([]unix.RawSockaddrInet6, batch),
+		locals:  make([]control, batch),
 	}
 	for i := range m.headers {
 		h := &m.headers[i].Hdr
@@ -62,6 +64,7 @@ func (m *mmsg) forget(n int) {
 func (m *mmsg) recv(c syscall.RawConn, n int) (int, error) {
 	for i := range m.headers[:n] {
 		m.headers[i].Hdr.Namelen = unix.SizeofSockaddrInet6
+		m.setControl(i, controlLen)
 	}
 	m.first, m.last = 0, n
 	if err := c.Read(m.call); err != nil {
@@ -89,6 +92,36 @@ func (m *mmsg) address(i int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(name.Addr).Unmap(), networkPort(&name.Port))
 	}
 	return netip.AddrPort{}
+}
+
+// local is the address of ours to which the i-th datagram came; invalid if the kernel gave none.
+func (m *mmsg) local(i int) netip.Addr { return m.locals[i].local(int(m.headers[i].Hdr.Controllen)) }
+
+// setLocal makes the i-th datagram leave from an address of ours; the kernel chooses if that is invalid or of
+// the other family.
+func (m *mmsg) setLocal(i int, local netip.Addr, is6 bool) {
+	n := 0
+	if local.IsValid() && local.Is4() != is6 {
+		n = m.locals[i].setLocal(local)
+	}
+	m.setControl(i, n)
+}
+
+// setControl says how much of the i-th datagram's control memory counts.
+func (m *mmsg) setControl(i, n int) {
+	h := &m.headers[i].Hdr
+	h.Control = nil
+	if n > 0 {
+		h.Control = (*byte)(unsafe.Pointer(&m.locals[i]))
+	}
+	h.SetControllen(n)
+}
+
+// unpinned lets the kernel choose the i-th datagram's source after all; false if it could already.
+func (m *mmsg) unpinned(i int) bool {
+	was := m.headers[i].Hdr.Control != nil
+	m.setControl(i, 0)
+	return was
 }
 
 // setAddress makes to the i-th datagram's destination, in the socket's family.

@@ -105,6 +105,9 @@ func setUDPOptions(fd int, is6 bool, mark uint32) error {
 		if err != nil {
 			return fmt.Errorf("IPV6_MTU_DISCOVER: %w", err)
 		}
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1); err != nil {
+			return fmt.Errorf("IPV6_RECVPKTINFO: %w", err)
+		}
 		// Send from an address that UnderlayAddresses tells, so that a stateful firewall at the
 		// other end knows our packets. Without the option it is still right, but for such firewalls.
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_ADDR_PREFERENCES, preferPublic)
@@ -112,6 +115,9 @@ func setUDPOptions(fd int, is6 bool, mark uint32) error {
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT); err != nil {
 		return fmt.Errorf("IP_MTU_DISCOVER: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1); err != nil {
+		return fmt.Errorf("IP_PKTINFO: %w", err)
 	}
 	// RFC 3948 section 2.1: the IPv4 UDP checksum SHOULD be zero; the ICV covers more. (UDP_SEGMENT
 	// refuses such a socket.)
@@ -132,11 +138,11 @@ func setBuffer(fd, force, plain int) {
 // LocalPort is the port the socket is bound to.
 func (s *UDPSocket) LocalPort() uint16 { return s.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
 
-// Recv waits for datagrams and puts them into bufs, their lengths into sizes and their sources into
-// from. A datagram longer than its buffer gives a size of -1. One goroutine at a time. After Close
+// Recv waits for datagrams and puts them into bufs, their lengths into sizes, their sources into from, and
+// into local the addresses of ours to which they came (invalid if that is not known). A datagram longer than its buffer gives a size of -1. One goroutine at a time. After Close
 // the error is net.ErrClosed.
-func (s *UDPSocket) Recv(bufs [][]byte, sizes []int, from []netip.AddrPort) (int, error) {
-	n := min(len(bufs), len(sizes), len(from), UDPBatch)
+func (s *UDPSocket) Recv(bufs [][]byte, sizes []int, from []netip.AddrPort, local []netip.Addr) (int, error) {
+	n := min(len(bufs), len(sizes), len(from), len(local), UDPBatch)
 	for i := range n {
 		s.in.setBuffer(i, bufs[i])
 	}
@@ -150,29 +156,29 @@ func (s *UDPSocket) Recv(bufs [][]byte, sizes []int, from []netip.AddrPort) (int
 		if s.in.headers[i].Hdr.Flags&unix.MSG_TRUNC != 0 {
 			sizes[i] = -1
 		}
-		from[i] = s.in.address(i)
+		from[i], local[i] = s.in.address(i), s.in.local(i)
 	}
 	return n, nil
 }
 
-// Send sends bufs[i] to to[i], in order. A datagram that the kernel refuses (no route, too big,
+// Send sends bufs[i] to to[i], in order, from local[i] if that is valid and still ours. A datagram that the kernel refuses (no route, too big,
 // forbidden) does not stop those after it: sent counts those that left and err is the first refusal.
-func (s *UDPSocket) Send(bufs [][]byte, to []netip.AddrPort) (sent int, err error) {
+func (s *UDPSocket) Send(bufs [][]byte, to []netip.AddrPort, local []netip.Addr) (sent int, err error) {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	for len(bufs) > 0 {
 		n := min(len(bufs), UDPBatch)
-		k, e := s.sendBatch(bufs[:n], to[:n])
+		k, e := s.sendBatch(bufs[:n], to[:n], local[:n])
 		sent += k
 		if err == nil {
 			err = e
 		}
-		bufs, to = bufs[n:], to[n:]
+		bufs, to, local = bufs[n:], to[n:], local[n:]
 	}
 	return sent, err
 }
 
-func (s *UDPSocket) sendBatch(bufs [][]byte, to []netip.AddrPort) (sent int, first error) {
+func (s *UDPSocket) sendBatch(bufs [][]byte, to []netip.AddrPort, local []netip.Addr) (sent int, first error) {
 	n := 0
 	for i := range bufs {
 		if a := to[i].Addr(); !a.IsValid() || a.Is4() == s.is6 {
@@ -181,6 +187,7 @@ func (s *UDPSocket) sendBatch(bufs [][]byte, to []netip.AddrPort) (sent int, fir
 		}
 		s.out.setBuffer(n, bufs[i])
 		s.out.setAddress(n, to[i], s.is6)
+		s.out.setLocal(n, local[i], s.is6)
 		n++
 	}
 	defer s.out.forget(n)
@@ -190,6 +197,9 @@ func (s *UDPSocket) sendBatch(bufs [][]byte, to []netip.AddrPort) (sent int, fir
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return sent, err
+			}
+			if s.out.unpinned(i) {
+				continue // the address is no longer ours, perhaps
 			}
 			if first == nil {
 				first = err

@@ -41,12 +41,14 @@ func (n *memoryNetwork) SetMTU(int) error                         { return nil }
 // tables.
 type idle struct{}
 
-func (idle) Read([][]byte, []int, int) (int, error)              { select {} }
-func (idle) Write(bufs [][]byte, _ int) (int, error)             { return len(bufs), nil }
-func (idle) Recv([][]byte, []int, []netip.AddrPort) (int, error) { select {} }
-func (idle) Send(bufs [][]byte, _ []netip.AddrPort) (int, error) { return len(bufs), nil }
-func (idle) BatchSize() int                                      { return 1 }
-func (idle) Close() error                                        { return nil }
+func (idle) Read([][]byte, []int, int) (int, error)                            { select {} }
+func (idle) Write(bufs [][]byte, _ int) (int, error)                           { return len(bufs), nil }
+func (idle) Recv([][]byte, []int, []netip.AddrPort, []netip.Addr) (int, error) { select {} }
+func (idle) Send(bufs [][]byte, _ []netip.AddrPort, _ []netip.Addr) (int, error) {
+	return len(bufs), nil
+}
+func (idle) BatchSize() int { return 1 }
+func (idle) Close() error   { return nil }
 
 // witness is the installer, and knows which keys were ever taken for sending.
 type witness struct {
