@@ -150,7 +150,7 @@ func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 	p.operator, err = operator.New(operator.Config{
 		Store: p.store, View: p.view, Feed: p.world, Audit: p.audit, Events: p.events, Fleet: p.fleet,
 		Incarnation: p.incarnation.Number, Controller: o.name, Version: version,
-		Tokens: p.identity, Authority: p.identity, Log: p.log,
+		Tokens: p.identity, Authority: p.identity, Halted: p.halted, Log: p.log,
 	})
 	if err != nil {
 		return err
@@ -183,4 +183,16 @@ func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 // elects no leader; of a cluster it is that of whoever plans.
 func (p *process) maintains() bool {
 	return p.etcd != nil || p.planner != nil && p.planner.Stats().Leading
+}
+
+// halted says why nothing is delivered to agents; "" while it is, or when another process does it.
+func (p *process) halted() string {
+	if p.fleetService == nil {
+		return ""
+	}
+	halt, halted := p.fleetService.Halted()
+	if !halted {
+		return ""
+	}
+	return halt.String()
 }

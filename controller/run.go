@@ -123,7 +123,7 @@ func (p *process) serve(ctx context.Context, stopServices func(), group *errgrou
 			return err
 		}
 	}
-	server.SetServing(true)
+	group.Go(func() error { return p.tellHealth(ctx, server) })
 	return nil
 }
 
@@ -136,5 +136,23 @@ func (p *process) register(r grpc.ServiceRegistrar) {
 	if p.options.runs(serviceOperator) {
 		operatorv1.RegisterResourceServiceServer(r, p.operator)
 		operatorv1.RegisterAdminServiceServer(r, p.operator)
+	}
+}
+
+// healthEvery is how often the health service is told.
+const healthEvery = time.Second
+
+// tellHealth says whether this controller does its work: not while delivery to agents is halted.
+func (p *process) tellHealth(ctx context.Context, server *rpc.Server) error {
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	for {
+		server.SetServing(p.halted() == "")
+		select {
+		case <-ctx.Done():
+			server.SetServing(false)
+			return nil
+		case <-tick.C:
+		}
 	}
 }

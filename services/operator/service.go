@@ -53,6 +53,8 @@ type Config struct {
 	// Tokens and Authority are the identity service.
 	Tokens    TokenIssuer
 	Authority Authority
+	// Halted says why nothing is delivered to agents, "" while it is. Nil: this process serves none.
+	Halted func() string
 	// Quarantine is how long the address of a deleted host rests: an hour past the longest hard
 	// lifetime; default 9 h. Policies with a longer hard_time prolong it.
 	Quarantine time.Duration
@@ -75,6 +77,7 @@ type Service struct {
 	events     *store.Events
 	tokens     TokenIssuer
 	authority  Authority
+	halted     func() string
 	pools      ipam.Pools
 	quarantine time.Duration
 	log        *slog.Logger
@@ -103,10 +106,13 @@ func New(c Config) (*Service, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Halted == nil {
+		c.Halted = func() string { return "" }
+	}
 	var key [32]byte
 	rand.Read(key[:])
 	return &Service{
-		store: c.Store, view: c.View, feed: c.Feed, audit: c.Audit, events: c.Events, tokens: c.Tokens, authority: c.Authority,
+		store: c.Store, view: c.View, feed: c.Feed, audit: c.Audit, events: c.Events, tokens: c.Tokens, authority: c.Authority, halted: c.Halted,
 		pools: pools, quarantine: c.Quarantine, log: c.Log, now: c.Now, about: about(c),
 		allocation: newAllocation(), pages: newPages(key, c.Now), limits: defaultWatchLimits(),
 	}, nil

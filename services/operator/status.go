@@ -42,6 +42,7 @@ func (s *Service) GetStatus(ctx context.Context, req *operatorv1.GetStatusReques
 		Planner: leader(snapshot, planner), RootHash: rootHash(root, err),
 	}}
 	w.controller(s.view.Err(), resp.GetController())
+	w.delivery(s.halted())
 	health, err := s.store.Status(ctx)
 	resp.Store = storeStatus(snapshot.Revision(), health)
 	resp.Store.Unreachable = err != nil

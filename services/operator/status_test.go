@@ -116,6 +116,11 @@ func TestStatusWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	f.service.halted = func() string { return "the store is older than what host a has seen" }
+	if s := f.status(&operatorv1.GetStatusRequest{}); !warns(s, "agents are told nothing", "host a has seen") {
+		t.Errorf("a halted delivery goes unmentioned: %q", s.GetWarnings())
+	}
+
 	var w warnings
 	w.store(&operatorv1.StoreStatus{DbSize: 81 << 20, Quota: 100 << 20, Alarms: []string{"NOSPACE", "CORRUPT"}}, store.Status{}, nil)
 	got := &operatorv1.GetStatusResponse{Warnings: w.lines}

@@ -40,6 +40,12 @@ func (w *warnings) controller(viewEnded error, c *operatorv1.ControllerStatus) {
 	}
 }
 
+func (w *warnings) delivery(halted string) {
+	if halted != "" {
+		w.add("agents are told nothing: %s; traffic goes on with the keys that they have", halted)
+	}
+}
+
 func (w *warnings) authority(err error) {
 	if err != nil {
 		w.add("the fleet's CA cannot be read: no host can join or renew its certificate (%v)", err)
