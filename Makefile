@@ -41,7 +41,7 @@ generate: ## Generate Go from api/
 
 .PHONY: release-image
 release-image: ## Record the API as released: buf breaking compares with it
-	$(BUF) build --path api/sallyport -o api/released.binpb
+	$(BUF) build -o api/released.binpb
 
 .PHONY: bench
 bench: ## Benchmarks: the planner at 2,000 hosts, ESP in memory
