@@ -154,7 +154,8 @@ func (i *Installer) SetPairs(pairs ...datapath.Pair) error {
 	return errors.Join(err, i.apply())
 }
 
-// RemovePair implements uplink.Installer.
+// RemovePair implements uplink.Installer. The system follows with Synced, or the next change: hundreds of
+// pairs may go at once, and what is guarded too long does no harm.
 func (i *Installer) RemovePair(id datapath.PairID) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -162,16 +163,13 @@ func (i *Installer) RemovePair(id datapath.PairID) error {
 		return err
 	}
 	delete(i.pairs, id)
-	return i.apply()
+	return nil
 }
 
 // Synced implements uplink.Installer: what is not wanted by now was wanted in the last life only.
 func (i *Installer) Synced() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.inherited == nil && i.applied != nil {
-		return nil
-	}
 	i.inherited = nil
 	return i.apply()
 }
@@ -181,8 +179,8 @@ func (i *Installer) Synced() error {
 func (i *Installer) Repair() ([]string, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.applied == nil {
-		return nil, i.apply()
+	if err := i.apply(); err != nil {
+		return nil, err
 	}
 	return i.config.Network.Repair(i.ctx)
 }

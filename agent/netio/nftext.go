@@ -201,14 +201,22 @@ func match(is4 bool, field string, ps []netip.Prefix) string {
 	return fmt.Sprintf("%s %s { %s }", name, field, strings.Join(words, ", "))
 }
 
-// remotes are the protected remote prefixes as a set.
-func remotes(d Desired) []netip.Prefix { return disjointSorted(slices.Clone(d.Remote)) }
+// remotes are the protected remote prefixes as a set. Those within a pool need no rule of their own, so the
+// guard does not change with each host that comes and goes.
+func remotes(d Desired) []netip.Prefix {
+	return disjointSorted(slices.DeleteFunc(slices.Clone(d.Remote), func(r netip.Prefix) bool { return within(r, d.Pools) }))
+}
+
+// within says whether one of the prefixes contains p.
+func within(p netip.Prefix, prefixes []netip.Prefix) bool {
+	return slices.ContainsFunc(prefixes, func(s netip.Prefix) bool { return s.Bits() <= p.Bits() && s.Contains(p.Addr()) })
+}
 
 // remoteWithin are the remote prefixes that lie in our own subnets.
 func remoteWithin(d Desired) []netip.Prefix {
 	var out []netip.Prefix
 	for _, r := range d.Remote {
-		if slices.ContainsFunc(d.Subnets, func(s netip.Prefix) bool { return s.Bits() <= r.Bits() && s.Contains(r.Addr()) }) {
+		if within(r, d.Subnets) {
 			out = append(out, r)
 		}
 	}

@@ -10,24 +10,29 @@ import (
 
 // loaded is the guard that we have loaded. Its zero value is one that is not known.
 type loaded struct {
+	text       string
 	generation uint32 // of the ruleset, when the guard was as it should be; never 0
 	listing    string // how nft shows it; "" until Repair has looked
 }
 
-// load loads the guard. If somebody else changes the ruleset at the same moment, the next Repair loads it
-// again.
+// load loads the guard, unless it is there. If somebody else changes the ruleset at the same moment, the
+// next Repair loads it again.
 func (n *Network) load(ctx context.Context, d Desired) error {
-	n.guard = loaded{}
 	before, err := generation()
 	if err != nil {
 		return err
 	}
-	if err := loadGuard(ctx, n.config, d); err != nil {
+	text := guardText(n.config, d)
+	if n.guard.text == text && n.guard.generation == before {
+		return nil
+	}
+	n.guard = loaded{}
+	if _, err := runNFT(ctx, text, "-f", "-"); err != nil {
 		return err
 	}
 	after, err := generation()
 	if err == nil && after == before+1 {
-		n.guard.generation = after
+		n.guard.text, n.guard.generation = text, after
 	}
 	return err
 }

@@ -83,3 +83,33 @@ func TestGuardIsBackAfterAFlush(t *testing.T) {
 		t.Errorf("protected traffic goes %s", got)
 	}
 }
+
+// TestGuardStaysWhenHostsComeAndGo: a fleet has thousands of hosts in one pool, and nft takes its time.
+func TestGuardStaysWhenHostsComeAndGo(t *testing.T) {
+	ns, network, _ := applied(t, desired)
+	handles := func() string { return ns.Run("nft", "-a", "list", "ruleset") } // a new rule has a new handle
+	before := handles()
+	apply := func(d netio.Desired) {
+		var err error
+		ns.Do(func() { err = network.Apply(t.Context(), d) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	more := desired
+	more.Remote = append(prefixes("10.99.0.3/32", "fd99::3/128"), desired.Remote...)
+	apply(more)
+	if got := handles(); got != before {
+		t.Errorf("a host came, and the guard changed to\n%s", got)
+	}
+	more.Remote = append(prefixes("192.168.9.0/24"), more.Remote...)
+	apply(more)
+	if got := handles(); got == before || !strings.Contains(got, "192.168.9.0/24") {
+		t.Errorf("a subnet came, and the guard is\n%s", got)
+	}
+	ns.Run("nft", "flush", "ruleset")
+	apply(more)
+	if got := handles(); !strings.Contains(got, "192.168.9.0/24") {
+		t.Errorf("flushed and applied, and the guard is\n%s", got)
+	}
+}
