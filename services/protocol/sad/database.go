@@ -23,8 +23,9 @@ var (
 	ErrReservedSPI = errors.New("sad: SPI is reserved")
 	// ErrSPIClash: another live inbound SA has the SPI.
 	ErrSPIClash = errors.New("sad: SPI is taken by another inbound SA")
-	// ErrIDClash: an SA of the same ID is held that differs in more than its lifetime.
-	ErrIDClash = errors.New("sad: another SA of the same ID is installed")
+	// ErrIDClash: an SA of the same ID is held that differs in more than its lifetime, or was the pair's
+	// newest under another generation: its key would be used from sequence number 1 again.
+	ErrIDClash = errors.New("sad: another SA of the same ID is or was installed")
 )
 
 // BurntError refuses an SA whose generation is not above all that this epoch ever
@@ -54,7 +55,13 @@ type held[T any] struct {
 type Database[T any] struct {
 	held    map[[16]byte]held[T] // by ID
 	spis    map[uint32][16]byte  // of the inbound ones
-	highest map[half]uint32      // generations; never forgotten in an epoch
+	highest map[half]newest      // never forgotten in an epoch
+}
+
+// newest is the newest SA that a direction of a pair ever had.
+type newest struct {
+	generation uint32
+	id         [16]byte
 }
 
 // NewDatabase returns an empty database: of a new epoch, in which nothing is burnt.
@@ -62,7 +69,7 @@ func NewDatabase[T any]() *Database[T] {
 	return &Database[T]{
 		held:    make(map[[16]byte]held[T]),
 		spis:    make(map[uint32][16]byte),
-		highest: make(map[half]uint32),
+		highest: make(map[half]newest),
 	}
 }
 
@@ -84,8 +91,12 @@ func (d *Database[T]) Install(sa SA, create func() (T, error)) (installed bool, 
 		return false, nil
 	}
 	key := half{sa.Pair, sa.Direction}
-	if highest := d.highest[key]; sa.Generation <= highest {
-		return false, &BurntError{Highest: highest}
+	highest := d.highest[key]
+	if sa.Generation <= highest.generation {
+		return false, &BurntError{Highest: highest.generation}
+	}
+	if sa.ID == highest.id { // gone, and its sequence numbers were used
+		return false, fmt.Errorf("%w: %x comes again as generation %d", ErrIDClash, sa.ID, sa.Generation)
 	}
 	if other, ok := d.spis[sa.SPI]; ok && sa.Direction == Inbound {
 		return false, fmt.Errorf("%w: %#08x is %x's", ErrSPIClash, sa.SPI, other)
@@ -95,7 +106,7 @@ func (d *Database[T]) Install(sa SA, create func() (T, error)) (installed bool, 
 		return false, err
 	}
 	d.held[sa.ID] = held[T]{sa, value}
-	d.highest[key] = sa.Generation
+	d.highest[key] = newest{sa.Generation, sa.ID}
 	if sa.Direction == Inbound {
 		d.spis[sa.SPI] = sa.ID
 	}
@@ -127,7 +138,7 @@ func (d *Database[T]) Len() int { return len(d.held) }
 
 // Highest is the highest generation ever installed for a pair in a direction, 0 for none.
 func (d *Database[T]) Highest(pair [16]byte, direction Direction) uint32 {
-	return d.highest[half{pair, direction}]
+	return d.highest[half{pair, direction}].generation
 }
 
 // All calls yield for each SA held until it returns false, in no order. It may be

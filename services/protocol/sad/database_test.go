@@ -289,3 +289,18 @@ func BenchmarkView(b *testing.B) {
 		d.View()
 	}
 }
+
+// TestAnIDNeverComesBack: the key of an ID is one key, and its first sequence number was used.
+func TestAnIDNeverComesBack(t *testing.T) {
+	for _, direction := range []Direction{Inbound, Outbound} {
+		d := NewDatabase[[16]byte]()
+		sa := testSA(1, 1, 1, direction)
+		mustInstall(t, d, sa)
+		d.Remove(sa.ID)
+		sa.Generation = 2
+		if installed, err := install(d, sa); installed || !errors.Is(err, ErrIDClash) {
+			t.Errorf("%v: %v, %v", direction, installed, err)
+		}
+		mustInstall(t, d, testSA(2, 1, 2, direction))
+	}
+}
