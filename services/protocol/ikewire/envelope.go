@@ -27,9 +27,11 @@ type Envelope struct {
 // Sizes are the lengths that an IKE SA's transforms give, in bytes.
 type Sizes struct {
 	IV    int
-	Block int // the text is a multiple of it; 1 for counter modes
+	Block int // the text is a multiple of it; 0 and 1 for counter modes
 	ICV   int
 }
+
+func (z Sizes) block() int { return max(1, z.Block) }
 
 // Authenticated returns what an integrity algorithm covers when the cipher is no AEAD:
 // all but the ICV (RFC 7296 section 3.14).
@@ -54,8 +56,8 @@ func (m *Message) Envelope(z Sizes) (Envelope, bool, error) {
 		return Envelope{}, false, nil
 	}
 	text := len(data) - z.IV - z.ICV
-	if text < 1 || text%z.Block != 0 {
-		err := fmt.Errorf("%w: %d bytes for IV %d, blocks of %d and ICV %d", ErrLength, len(data), z.IV, z.Block, z.ICV)
+	if text < 1 || text%z.block() != 0 {
+		err := fmt.Errorf("%w: %d bytes for IV %d, blocks of %d and ICV %d", ErrLength, len(data), z.IV, z.block(), z.ICV)
 		return Envelope{}, true, &PayloadError{last.PayloadType(), err}
 	}
 	e.cut(len(m.raw)-len(data), z)
@@ -118,16 +120,16 @@ func SealFragments(h Header, clear, inside []Payload, z Sizes, mtu int) ([]Envel
 // fragmentRoom is the most bytes of payloads that a fragment of mtu bytes takes.
 func fragmentRoom(mtu int, z Sizes) int {
 	room := min(mtu, MaxMessage) - HeaderLen - genericLen - fragmentLen - z.IV - z.ICV
-	if room < z.Block {
+	if room < z.block() {
 		return -1
 	}
-	return room/z.Block*z.Block - 1
+	return room/z.block()*z.block() - 1
 }
 
 func layOut(h Header, clear []Payload, e Envelope, text []byte, z Sizes) (Envelope, error) {
-	data := make([]byte, z.IV, z.IV+len(text)+z.Block+z.ICV)
+	data := make([]byte, z.IV, z.IV+len(text)+z.block()+z.ICV)
 	data = append(data, text...)
-	pad := paddingLen(len(text), z.Block)
+	pad := paddingLen(len(text), z.block())
 	data = append(append(data, make([]byte, pad)...), uint8(pad))
 	data = append(data, make([]byte, z.ICV)...)
 

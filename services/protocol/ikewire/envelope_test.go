@@ -55,7 +55,7 @@ func TestSeal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, z := range []Sizes{{8, 1, 16}, {16, 16, 32}, {8, 4, 12}} {
+	for _, z := range []Sizes{{8, 1, 16}, {16, 16, 32}, {8, 4, 12}, {8, 0, 16}} {
 		e, err := Seal(emptyHeader(), []Payload{VendorID{[]byte("clear")}}, inside, z)
 		if err != nil {
 			t.Fatal(err)
@@ -68,7 +68,7 @@ func TestSeal(t *testing.T) {
 		if !ok || err != nil || !reflect.DeepEqual(got, e) {
 			t.Errorf("got %#v, %v, %v\nwant %#v", got, ok, err, e)
 		}
-		if text, err := TrimPadding(e.Text); err != nil || !bytes.Equal(text, plain) || len(e.Text)%z.Block != 0 {
+		if text, err := TrimPadding(e.Text); err != nil || !bytes.Equal(text, plain) || len(e.Text)%max(1, z.Block) != 0 {
 			t.Errorf("text %x, %v", e.Text, err)
 		}
 		if len(e.AAD)+len(e.IV)+len(e.Text)+len(e.ICV) != len(e.Message) || len(e.IV) != z.IV || len(e.ICV) != z.ICV {
@@ -267,4 +267,35 @@ func TestIntermediate(t *testing.T) {
 	} else if int(binary.BigEndian.Uint32(a[lengthOffset:])) != len(a) {
 		t.Errorf("length of %d bytes is %x", len(a), a[lengthOffset:HeaderLen])
 	}
+}
+
+func FuzzSKF(f *testing.F) { fuzzPayload(f, PayloadSKF, "0001 0001 aa", "0002 0003 aabb") }
+
+// FuzzEnvelope cuts any body by any sizes: the windows always make up the message.
+func FuzzEnvelope(f *testing.F) {
+	f.Add(uint8(8), uint8(1), uint8(16), make([]byte, 40))
+	f.Fuzz(func(t *testing.T, iv, block, icv uint8, data []byte) {
+		b, err := (&Message{Payloads: []Payload{SK{PayloadIDi, data}}}).Append(nil)
+		if err != nil {
+			wantTyped(t, err)
+			return
+		}
+		m, err := Parse(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, ok, err := m.Envelope(Sizes{int(iv), int(block), int(icv)})
+		if err != nil {
+			wantTyped(t, err)
+			return
+		}
+		joined := bytes.Join([][]byte{e.AAD, e.IV, e.Text, e.ICV}, nil)
+		if !ok || !bytes.Equal(joined, b) || len(e.IV) != int(iv) || len(e.ICV) != int(icv) {
+			t.Fatalf("%x is cut into %#v", b, e)
+		}
+		if text, err := TrimPadding(e.Text); err == nil && len(text) >= len(e.Text) {
+			t.Fatalf("%x without padding is %x", e.Text, text)
+		}
+		e.Intermediate(data)
+	})
 }

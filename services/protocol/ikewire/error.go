@@ -5,8 +5,7 @@ import (
 	"fmt"
 )
 
-// Reasons why a message is refused. All but the first five are wrapped in a PayloadError
-// when a payload is at fault.
+// Reasons why a message is refused, wrapped in a PayloadError when a payload is at fault.
 var (
 	// ErrTruncated: the message, or a part of it, ends before its length says.
 	ErrTruncated = errors.New("ends early")
@@ -28,7 +27,7 @@ var (
 
 // PayloadError says which payload is malformed. Its Err wraps one of the Err… values.
 type PayloadError struct {
-	Type PayloadType
+	Type PayloadType // NoNextPayload: bytes after the last one
 	Err  error
 }
 

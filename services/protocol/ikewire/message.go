@@ -11,9 +11,8 @@ type Message struct {
 }
 
 // Parse reads a whole message and keeps a reference to b, as all parsed values do.
-// Errors: those of ParseHeader, *PayloadError, *CriticalPayloadError, and ErrTrailing
-// for bytes after the last payload. No error needs more than NotifyFor to be answered;
-// the header to answer is ParseHeader's.
+// Errors: those of ParseHeader, *PayloadError, *CriticalPayloadError. NotifyFor has the
+// answer to each, ParseHeader the header to answer.
 func Parse(b []byte) (*Message, error) {
 	h, next, err := parseHeader(b)
 	if err != nil {

@@ -109,13 +109,18 @@ func (n Notify) AuthAnnouncements() ([]AuthAnnouncement, error) {
 	return all, nil
 }
 
-// NewAuthAnnouncements returns a SUPPORTED_AUTH_METHODS notify. Shared key and NULL
-// announcements take two bytes, the others carry the link. Errors: ErrLength for an
+// withoutCert reports whether the method has nothing to do with a CA, RFC 9593 section 3.2.1.
+func (m AuthMethod) withoutCert() bool {
+	return m == AuthSharedKey || m == AuthPassword || m == AuthNull
+}
+
+// NewAuthAnnouncements returns a SUPPORTED_AUTH_METHODS notify. Methods without a CA take
+// two bytes, the others carry the link. Errors: ErrLength for an
 // algorithm longer than 252 bytes.
 func NewAuthAnnouncements(all []AuthAnnouncement) (Notify, error) {
 	n := Notify{Type: SupportedAuthMethods}
 	for _, a := range all {
-		short := len(a.Algorithm) == 0 && a.CertLink == 0 && (a.Method == AuthSharedKey || a.Method == AuthNull)
+		short := len(a.Algorithm) == 0 && a.CertLink == 0 && a.Method.withoutCert()
 		switch {
 		case short:
 			n.Data = append(n.Data, 2, uint8(a.Method))

@@ -13,8 +13,6 @@ func (n Notify) CheckData() error {
 		_, err = n.UnknownSPI()
 	case InvalidMessageID:
 		_, err = n.UnknownMessageID()
-	case TSMaxQueue:
-		_, err = n.MaxQueue()
 	case Cookie:
 		_, err = n.Cookie()
 	case Cookie2:

@@ -51,15 +51,6 @@ func NewInvalidKE(method uint16) Notify {
 	return Notify{Type: InvalidKEPayload, Data: binary.BigEndian.AppendUint16(nil, method)}
 }
 
-// MaxQueue returns the data of TS_MAX_QUEUE: the most child SAs with these selectors (RFC
-// 9611 section 5.2); it may be absent, 0.
-func (n Notify) MaxQueue() (uint32, error) {
-	if n.Type == TSMaxQueue && len(n.Data) == 0 {
-		return 0, nil
-	}
-	return n.uint32(TSMaxQueue)
-}
-
 // CriticalPayload returns the data of UNSUPPORTED_CRITICAL_PAYLOAD (RFC 7296 section 2.5).
 func (n Notify) CriticalPayload() (PayloadType, error) {
 	b, err := n.bytes(1, 1, UnsupportedCriticalPayload)

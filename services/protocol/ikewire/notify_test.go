@@ -68,8 +68,6 @@ func notifyCases(t testing.TB) []notifyCase {
 		{"INVALID_SPI", Notify{Type: InvalidSPI, Data: []byte{1, 2, 3, 4}}, "01020304", read(Notify.UnknownSPI), uint32(0x01020304)},
 		{"INVALID_MESSAGE_ID", Notify{Type: InvalidMessageID, Data: []byte{1, 2, 3, 4}}, "01020304",
 			read(Notify.UnknownMessageID), uint32(0x01020304)},
-		{"TS_MAX_QUEUE", Notify{Type: TSMaxQueue, Data: []byte{0, 0, 0, 4}}, "00000004", read(Notify.MaxQueue), uint32(4)},
-		{"TS_MAX_QUEUE without", Notify{Type: TSMaxQueue}, "", read(Notify.MaxQueue), uint32(0)},
 		{"SET_WINDOW_SIZE", NewWindowSize(8), "00000008", read(Notify.WindowSize), uint32(8)},
 		{"AUTH_LIFETIME", NewAuthLifetime(3600), "00000e10", read(Notify.AuthLifetime), uint32(3600)},
 		{"NAT_DETECTION_SOURCE_IP", NewNATDetection(NATDetectionSourceIP, NATHash{1, 19: 2}),

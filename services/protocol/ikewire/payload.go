@@ -47,8 +47,7 @@ func All[P Payload](ps []Payload) []P {
 
 // ParsePayloads reads the payloads inside an SK payload, or a message reassembled from
 // fragments, after decryption and without padding. first is the encrypted payload's
-// Next. Encrypted payloads do not nest. Errors: *PayloadError, *CriticalPayloadError,
-// and ErrTrailing or ErrTooMany without either.
+// Next. Encrypted payloads do not nest. Errors: *PayloadError, *CriticalPayloadError.
 func ParsePayloads(first PayloadType, b []byte) ([]Payload, error) {
 	return parseChain(first, b, true)
 }
@@ -78,7 +77,7 @@ func parseChain(next PayloadType, b []byte, inside bool) ([]Payload, error) {
 		}
 	}
 	if !s.Empty() {
-		return nil, fmt.Errorf("ikewire: %d bytes after the last payload: %w", len(s), ErrTrailing)
+		return nil, &PayloadError{NoNextPayload, fmt.Errorf("%d %w", len(s), ErrTrailing)}
 	}
 	return ps, nil
 }

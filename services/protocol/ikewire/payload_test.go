@@ -102,6 +102,10 @@ func TestNotifyForMalformed(t *testing.T) {
 	if want := "ikewire: Nonce payload: bad length: 1 bytes, want 16 to 256"; err.Error() != want {
 		t.Errorf("got %q", err)
 	}
+	_, err = ParsePayloads(NoNextPayload, []byte{0})
+	if n, ok := NotifyFor(err); !ok || n.Type != InvalidSyntax {
+		t.Errorf("%v is answered %v with %s", err, ok, n)
+	}
 	if n, ok := NotifyFor(ErrTruncated); ok {
 		t.Errorf("a truncated header is answered with %s", n)
 	}
