@@ -15,7 +15,7 @@ fi
 count() { grep -cE "^ *--- $1" "$log" || true; }
 if [ "$(count SKIP)" -gt 0 ]; then
   echo "skipped, and why:"
-  grep -A1 -E '^ *--- SKIP' "$log" | grep -v '^--$' || true
+  grep -B1 -E '^ *--- SKIP' "$log" | grep -v '^--$' || true # the reason stands before the verdict
 fi
 echo "$(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
 exit "$status"

@@ -105,7 +105,7 @@ func (e *e2e) pingBriefly(node string, to netip.Addr) Pings {
 	return p
 }
 
-// TestKilledDemoIsSwept: a demonstration is killed while its fleet, a capture and a ping run. The next
+// TestKilledDemoIsSwept: a demonstration is killed while its fleet, a capture and a transfer run. The next
 // start of any lab takes all of it away.
 func TestKilledDemoIsSwept(t *testing.T) {
 	bin := binaries(t)
@@ -126,7 +126,7 @@ func TestKilledDemoIsSwept(t *testing.T) {
 		}
 		return found
 	}
-	// Killed in the middle of the traffic, when a ping runs in the background.
+	// Killed in the middle of the traffic.
 	var running []Process
 	err := retry(t.Context(), time.Minute, func() error {
 		running = nil
@@ -137,7 +137,7 @@ func TestKilledDemoIsSwept(t *testing.T) {
 			}
 			running = append(running, residents...)
 		}
-		return lacks(running, "sallyport-controller", "sallyport-agent", "tcpdump", "ping")
+		return lacks(running, "sallyport-controller", "sallyport-agent", "tcpdump", "iperf3")
 	})
 	if killErr := demo.Process.Kill(); killErr != nil {
 		t.Error(killErr)
