@@ -4,7 +4,7 @@
 set -euo pipefail
 
 if ! command -v go >/dev/null; then
-  echo "setup: Go is missing: install Go 1.26 or newer from https://go.dev/dl/ and put it into PATH" >&2
+  echo "setup: Go is missing: install Go 1.26.4 or newer from https://go.dev/dl/ and put it into PATH" >&2
   exit 1
 fi
 

@@ -1391,7 +1391,7 @@ type SecurityAssociation struct {
 	Transform *v1.Transform `protobuf:"bytes,6,opt,name=transform,proto3" json:"transform,omitempty"`
 	// Key material: the key, then the salt where the cipher has one.
 	Key []byte `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
-	// Anti-replay window, packets; 0 turns it off.
+	// Anti-replay window, packets; 0 means 2048.
 	ReplayWindow uint32 `protobuf:"varint,8,opt,name=replay_window,json=replayWindow,proto3" json:"replay_window,omitempty"`
 	// Limits at which the agent reports Expire with SOFT.
 	Soft *Lifetime `protobuf:"bytes,9,opt,name=soft,proto3" json:"soft,omitempty"`
