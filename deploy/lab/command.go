@@ -195,6 +195,9 @@ type ExitError struct{ Code int }
 
 func (e *ExitError) Error() string { return fmt.Sprintf("the command ended with status %d", e.Code) }
 
+// Said is true: what was wrong, the command itself has told.
+func (e *ExitError) Said() bool { return true }
+
 // ExitStatus is the status with which the caller should end.
 func (e *ExitError) ExitStatus() int { return e.Code }
 

@@ -158,8 +158,8 @@ func TestRootless(t *testing.T) {
 			t.Errorf("ping %s: %s", addr, out)
 		}
 	}
-	if _, err := u.run("lab", "exec", "host-1", "--", "sh", "-c", "exit 77"); exitStatus(err) != 77 {
-		t.Errorf("the status of a command on a node is not handed on: %v", err)
+	if out, err := u.run("lab", "exec", "host-1", "--", "sh", "-c", "exit 77"); exitStatus(err) != 77 || out != "" {
+		t.Errorf("the status of a command on a node is not handed on alone: %v, %q", err, out)
 	}
 	u.must("lab", "sallyport", "--", "status")
 	u.must("lab", "up", "--name", "second", "--hosts", "1")

@@ -14,10 +14,16 @@ import (
 	"sallyport.dev/sallyport/services/fault"
 )
 
+// saidError may have nothing to add: the user has seen the reason already.
+type saidError interface {
+	error
+	Said() bool
+}
+
 // report tells the user what went wrong and returns the exit status.
 func (a *app) report(ctx context.Context, err error) int {
 	status := exit.Status(err)
-	if e, ok := errors.AsType[*exit.Error](err); ok && e.Err == nil {
+	if e, ok := errors.AsType[saidError](err); ok && e.Said() {
 		return status
 	}
 	if status == exit.Interrupted || (ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled)) {

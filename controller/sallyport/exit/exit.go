@@ -84,6 +84,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // ExitStatus returns the status.
 func (e *Error) ExitStatus() int { return e.Status }
 
+// Said reports whether the user has been told all there is to say.
+func (e *Error) Said() bool { return e.Err == nil }
+
 // Silent ends the program with a status and without a word.
 func Silent(status int) error { return &Error{Status: status} }
 
