@@ -71,13 +71,58 @@ type Pair struct {
 	// its source is in Local and its destination in Remote, and accepted the other way round.
 	Local, Remote []Selector
 	Path          PathSpec
+	// Order places the pair's entry in the SPD among those that have one: the lowest is asked first. Zero
+	// is behind all of them, where the longest remote prefix wins.
+	Order uint32
 }
 
-// Transform names the ESP transform by its IANA numbers (IKEv2 transform type 1). Only combined
-// modes are accepted.
+// Protocol is the security protocol of an SA, by its IP protocol number.
+type Protocol uint8
+
+// The protocols. The zero Protocol of an SA stands for ESP.
+const (
+	ESP Protocol = 50 // RFC 4303
+	AH  Protocol = 51 // RFC 4302
+)
+
+// Mode is the mode of an SA, RFC 4301 section 4.1.
+type Mode uint8
+
+// The modes.
+const (
+	Tunnel Mode = iota
+	Transport
+)
+
+// Encapsulation is what carries the SA's packets.
+type Encapsulation uint8
+
+// The encapsulations.
+const (
+	UDP    Encapsulation = iota // ESP in UDP, RFC 3948
+	Native                      // IP protocol 50 or 51
+)
+
+// DF says what the outer header's DF bit is, RFC 4301 section 8.1.
+type DF uint8
+
+// The choices. With DFCopy and DFSet what is too big is fragmented before it is sealed or, where its
+// own DF bit forbids that, answered with an ICMP message; with DFClear it is sealed whole, and fragmented
+// after.
+const (
+	DFCopy DF = iota
+	DFSet
+	DFClear
+)
+
+// NoReplayWindow turns anti-replay off, RFC 4303 section 3.4.3: only without ESN.
+const NoReplayWindow = -1
+
+// Transform names an SA's transforms by their IANA numbers (IKEv2 transform types 1 and 3).
 type Transform struct {
-	ID      uint16 // ENCR_…, e.g. 20 for AES-GCM with a 16-octet ICV
-	KeyBits uint16 // 128 or 256; 0 where the transform has one key length
+	ID        uint16 // ENCR_…, e.g. 20 for AES-GCM with a 16-octet ICV; 0 with AH
+	KeyBits   uint16 // 128, 192 or 256; 0 where the transform has one key length
+	Integrity uint16 // AUTH_…, e.g. 12 for HMAC-SHA2-256-128; 0 with a combined mode
 }
 
 // Lifetime bounds one SA. In each field zero means no bound of that kind.
@@ -94,16 +139,60 @@ type SA struct {
 	Generation uint32
 	SPI        uint32
 	Transform  Transform
+	Protocol   Protocol
+	Mode       Mode
+	// Encapsulation must be Native with AH.
+	Encapsulation Encapsulation
+	// Insecure allows transforms that RFC 8221 says SHOULD NOT be used (3DES).
+	Insecure bool
 	// ESN selects 64-bit sequence numbers (RFC 4303 section 2.2.1).
 	ESN bool
 	// ReplayWindow is the anti-replay window in packets, inbound only; zero means
-	// DefaultReplayWindow.
+	// DefaultReplayWindow, NoReplayWindow none.
 	ReplayWindow int
-	// Key is the transform's key followed by its salt. The datapath does not keep the slice: its
-	// owner clears it after the call.
+	// Destination and Source restrict the lookup of an inbound SA, RFC 4301 section 4.1: by SPI and outer
+	// destination, or by SPI, destination and source (multicast groups). Invalid: by SPI alone.
+	Destination, Source netip.Addr
+	// Local and Remote narrow the pair's selectors for this SA: several SAs populated from packets can
+	// serve one pair. Empty: the pair's own.
+	Local, Remote []Selector
+	// Key is the transforms' key material: encryption key, salt, integrity key. The datapath does not
+	// keep the slice: its owner clears it after the call.
 	Key        []byte
 	Soft, Hard Lifetime
+	// Outer says how the outer header is made, outbound only.
+	Outer Outer
+	// NAT are the addresses that the other end had before NAT changed them, for the inner checksums of
+	// transport mode in UDP (RFC 3948 section 3.1.2, NAT-OA); inbound only. Invalid: not known.
+	NAT OriginalAddresses
+	// Sequence numbers the first packet of an outbound SA one above this, and Ceiling is the last
+	// number that it may use before RaiseCeiling; zero means no ceiling. Keys that outlive a process
+	// (manual keying) need both: no number may be used twice.
+	Sequence, Ceiling uint64
 }
+
+// Outer says how an outbound SA makes its packets' outer headers, and what it adds to hide the traffic.
+type Outer struct {
+	DF DF
+	// DSCP is set in the outer header unless CopyDSCP copies the inner one (RFC 4301 section 5.1.2).
+	DSCP     uint8
+	CopyDSCP bool
+	// NoECN is RFC 6040's compatibility mode: the outer header says Not-ECT.
+	NoECN bool
+	// HopLimit is the outer TTL or hop limit of native tunnel mode; 0 means 64.
+	HopLimit uint8
+	// Pad fills ESP payloads shorter than this with TFC padding, RFC 4303 section 2.7; tunnel mode only.
+	Pad int
+	// DummyInterval sends dummy packets, RFC 4303 section 2.6, when nothing else was sent for so long; 0: none.
+	DummyInterval time.Duration
+	// MTU is the path MTU to begin with, outer header included; 0 means that of the link.
+	MTU int
+	// Align8 pads AH over IPv4 to 8 bytes, as Linux expects it without its align4 flag.
+	Align8 bool
+}
+
+// OriginalAddresses are a NAT-OA payload's.
+type OriginalAddresses struct{ Source, Destination netip.Addr }
 
 // DefaultReplayWindow is the anti-replay window of an inbound SA that names none.
 const DefaultReplayWindow = 2048

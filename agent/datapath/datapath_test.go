@@ -41,7 +41,7 @@ func TestTransforms(t *testing.T) {
 	for _, c := range []struct {
 		transform Transform
 		key       int
-	}{{Transform{20, 128}, 20}, {Transform{20, 256}, 36}, {Transform{28, 0}, 36}, {Transform{28, 256}, 36}} {
+	}{{Transform{ID: 20, KeyBits: 128}, 20}, {Transform{ID: 20, KeyBits: 256}, 36}, {Transform{ID: 28}, 36}, {Transform{ID: 28, KeyBits: 256}, 36}} {
 		t.Run(fmt.Sprint(c.transform), func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.must(w.a.SetPair(pairOf("1", "2", PathSpec{Remote: bAddr})), w.b.SetPair(pairOf("2", "1", PathSpec{Remote: aAddr})))
@@ -55,7 +55,7 @@ func TestTransforms(t *testing.T) {
 	}
 	inWorld(t, func(w *world) {
 		w.must(w.a.SetPair(pairOf("1", "2", PathSpec{Remote: bAddr})))
-		for _, bad := range []Transform{{}, {20, 192}, {12, 128}, {28, 128}} {
+		for _, bad := range []Transform{{}, {ID: 20, KeyBits: 64}, {ID: 12, KeyBits: 128}, {ID: 28, KeyBits: 128}} {
 			sa := half(1, 1)
 			sa.Transform = bad
 			if err := w.a.InstallOutbound(sa); err == nil {
