@@ -18,7 +18,6 @@ import (
 	"sallyport.dev/sallyport/agent/local"
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/uplink"
-	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
 func cleanupCommand() *cobra.Command {
@@ -75,28 +74,31 @@ func guardCommand() *cobra.Command {
 
 // ask makes a command that asks the running agent, and prints a table or JSON.
 func ask[T any](use, short, what string, table func(io.Writer, T) error) *cobra.Command {
+	return question(&cobra.Command{Use: use, Short: short, Args: cobra.NoArgs},
+		func(ctx context.Context, runDir string, v *T) error { return local.Get(ctx, runDir, what, v) }, table)
+}
+
+// question makes cmd print what get gets from the running agent, as a table or JSON.
+func question[T any](cmd *cobra.Command, get func(ctx context.Context, runDir string, v *T) error, table func(io.Writer, T) error) *cobra.Command {
 	var runDir, output string
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return usageError{fmt.Errorf("--output %q: want table or json", output)}
-			}
-			var v T
-			if err := local.Get(cmd.Context(), runDir, what, &v); err != nil {
-				return err
-			}
-			if output == "json" {
-				encoder := json.NewEncoder(cmd.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(v)
-			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			if err := table(w, v); err != nil {
-				return err
-			}
-			return w.Flush()
-		},
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if output != "table" && output != "json" {
+			return usageError{fmt.Errorf("--output %q: want table or json", output)}
+		}
+		var v T
+		if err := get(cmd.Context(), runDir, &v); err != nil {
+			return err
+		}
+		if output == "json" {
+			encoder := json.NewEncoder(cmd.OutOrStdout())
+			encoder.SetIndent("", "  ")
+			return encoder.Encode(v)
+		}
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+		if err := table(w, v); err != nil {
+			return err
+		}
+		return w.Flush()
 	}
 	cmd.Flags().StringVar(&runDir, "run-dir", defaultRunDir, "directory of the agent's unix socket")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
@@ -156,21 +158,23 @@ func printCounters(w io.Writer, c local.Counters) error {
 }
 
 func printAssociations(w io.Writer, all []local.Association) error {
-	fmt.Fprintf(w, "PEER\tDIR\tSPI\tGEN\tENCR\tPACKETS\tBYTES\tAGE\tLEFT\n")
+	fmt.Fprintf(w, "PEER\tDIR\tSPI\tGEN\tPROTOCOL\tMODE\tENCAP\tPROPOSAL\tPACKETS\tBYTES\tAGE\tLEFT\n")
 	for _, a := range all {
-		fmt.Fprintf(w, "%s\t%s\t0x%08x\t%d\t%s\t%d\t%d\t%s\t%s\n", a.Host, a.Direction, a.SPI, a.Generation,
-			encryption(a), a.Packets, a.Bytes, seconds(a.AgeSeconds), seconds(a.LeftSeconds))
+		left := "-"
+		if a.LeftSeconds != 0 {
+			left = seconds(a.LeftSeconds)
+		}
+		fmt.Fprintf(w, "%s\t%s\t0x%08x\t%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", a.Host, a.Direction, a.SPI, a.Generation,
+			a.Protocol, a.Mode, a.Encapsulation, proposal(a), a.Packets, a.Bytes, seconds(a.AgeSeconds), left)
 	}
 	return nil
 }
 
-// encryption names the transform as policies do.
-func encryption(a local.Association) string {
-	t, err := transform.ByID(a.Encryption, a.KeyBits)
-	if err != nil {
-		return fmt.Sprintf("%d/%d", a.Encryption, a.KeyBits)
+func proposal(a local.Association) string {
+	if a.ESN {
+		return a.Proposal + "-esn"
 	}
-	return t.Name
+	return a.Proposal
 }
 
 func seconds(n int64) string { return (time.Duration(n) * time.Second).String() }

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,10 +21,14 @@ type Source struct {
 	Status       func() Status
 	Associations func() []Association
 	Counters     func(context.Context) (Counters, error)
+	Policies     func() []Entry
+	Trace        func(TraceRequest) (Trace, error)
 }
 
 const (
 	requestTimeout = 10 * time.Second
+	// maxQuestion bounds what the agent reads, bytes: a packet of the longest kind.
+	maxQuestion = 256 << 10
 	// maxAnswer bounds what a command reads, bytes.
 	maxAnswer = 256 << 20
 )
@@ -64,6 +69,16 @@ func Serve(ctx context.Context, listener net.Listener, source Source) error {
 		c, err := source.Counters(r.Context())
 		answer(w, c, err)
 	})
+	mux.HandleFunc("GET /v1/policy", func(w http.ResponseWriter, _ *http.Request) { answer(w, source.Policies(), nil) })
+	mux.HandleFunc("POST /v1/trace", func(w http.ResponseWriter, r *http.Request) {
+		var q TraceRequest
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion)).Decode(&q)
+		var t Trace
+		if err == nil {
+			t, err = source.Trace(q)
+		}
+		answer(w, t, err)
+	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: time.Minute}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -82,8 +97,21 @@ func answer(w http.ResponseWriter, v any, err error) {
 	_ = json.NewEncoder(w).Encode(v) // the client is gone
 }
 
-// Get asks the agent whose socket lies in dir: what is "status", "sa" or "counters".
+// Get asks the agent whose socket lies in dir: what is "status", "sa", "counters" or "policy".
 func Get(ctx context.Context, dir, what string, into any) error {
+	return call(ctx, dir, http.MethodGet, what, nil, into)
+}
+
+// Ask is Get with a question, for what is "trace".
+func Ask(ctx context.Context, dir, what string, question, into any) error {
+	body, err := json.Marshal(question)
+	if err != nil {
+		return err
+	}
+	return call(ctx, dir, http.MethodPost, what, bytes.NewReader(body), into)
+}
+
+func call(ctx context.Context, dir, method, what string, question io.Reader, into any) error {
 	path := filepath.Join(dir, Socket)
 	client := &http.Client{Timeout: requestTimeout, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -91,7 +119,7 @@ func Get(ctx context.Context, dir, what string, into any) error {
 		},
 	}}
 	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/v1/"+what, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://agent/v1/"+what, question)
 	if err != nil {
 		return err
 	}
@@ -108,7 +136,7 @@ func Get(ctx context.Context, dir, what string, into any) error {
 	body := io.LimitReader(response.Body, maxAnswer)
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(body, 4096))
-		return fmt.Errorf("the agent answered %s: %s", response.Status, text)
+		return fmt.Errorf("the agent answered %s: %s", response.Status, bytes.TrimSpace(text))
 	}
 	return json.NewDecoder(body).Decode(into)
 }
