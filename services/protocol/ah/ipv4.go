@@ -54,8 +54,8 @@ func predictIPv4(h []byte, sending bool) error {
 // option's pointer says (RFC 791 section 3.1), dst is that address already, and the option has
 // where the datagram came through.
 func putLastHop(dst, option []byte) error {
-	const first = 3 // type, length, pointer; the pointer counts from 1
-	if len(option) < first || int(option[2]) <= first || (len(option)-first)%4 != 0 {
+	const route = 3 // after type, length and pointer, which counts from 1
+	if len(option) < route || option[2] <= route || option[2]%4 != 0 || (len(option)-route)%4 != 0 {
 		return ErrRouting
 	}
 	if int(option[2]) <= len(option) {
