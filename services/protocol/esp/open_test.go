@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
-
 )
 
 // sealBody seals a body as given, trailer included, under the next sequence number: what
