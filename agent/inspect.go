@@ -60,6 +60,9 @@ func printTrace(w io.Writer, t local.Trace) error {
 	for _, s := range t.Considered {
 		fmt.Fprintf(w, "Not:\t%s: %s\n", entryLine(s.Entry), s.Reason)
 	}
+	if t.Omitted > 0 {
+		fmt.Fprintf(w, "Not:\t%d more\n", t.Omitted)
+	}
 	if t.Entry != nil {
 		fmt.Fprintf(w, "Policy:\t%s\n", entryLine(*t.Entry))
 	} else {

@@ -36,6 +36,8 @@ type options struct {
 	table         int
 	nftTable      string
 	metricsListen string
+	udpNoChecksum bool
+	allowCapture  bool
 	log           daemonlog.Options
 }
 
@@ -47,6 +49,8 @@ func (o *options) register(f *pflag.FlagSet) {
 	registerNetwork(f, o)
 	f.IntVar(&o.mtu, "mtu", 0, "largest packet in the tunnel, bytes (default: what the controller says)")
 	f.StringVar(&o.metricsListen, "metrics-listen", "", "address and port for Prometheus metrics, for example 127.0.0.1:9442 (default: none)")
+	f.BoolVar(&o.udpNoChecksum, "udp-no-checksum", false, "send ESP in UDP over IPv4 without UDP checksums (RFC 3948 section 2.1)")
+	f.BoolVar(&o.allowCapture, "allow-capture", false, "let root record traffic in clear, and export keys, with sallyport-agent capture")
 	o.log.Register(f)
 }
 

@@ -128,13 +128,10 @@ func (a *agent) openNetwork(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	v4, v6, err := netio.ListenUDP(o.listenPort, o.mark)
-	if err != nil {
+	config := datapath.Config{TUN: tun, Clock: netio.BootTime, KeepKeys: o.allowCapture,
+		PathTo: func(remote netip.Addr) (netip.Addr, int, error) { return netio.PathTo(remote, o.mark) }}
+	if err := a.openSockets(&config); err != nil {
 		return errors.Join(err, tun.Close())
-	}
-	config := datapath.Config{TUN: tun, IPv4: v4, Clock: netio.BootTime}
-	if v6 != nil { // a nil *UDPSocket in an interface is not nil
-		config.IPv6 = v6
 	}
 	if a.datapath, err = datapath.New(config); err != nil {
 		return err
@@ -151,6 +148,54 @@ func (a *agent) openNetwork(ctx context.Context, group *errgroup.Group) error {
 		return err
 	}
 	return a.installer.Start()
+}
+
+// openSockets opens the sockets for ESP in UDP, and for native ESP and AH.
+func (a *agent) openSockets(c *datapath.Config) error {
+	o := a.options
+	v4, v6, err := netio.ListenUDP(netio.UDPOptions{Port: o.listenPort, Mark: o.mark, NoChecksum: o.udpNoChecksum})
+	if err != nil {
+		return err
+	}
+	c.UDP = sockets(v4, v6)
+	for _, native := range []struct {
+		protocol datapath.Protocol
+		into     *datapath.Sockets
+	}{{datapath.ESP, &c.ESP}, {datapath.AH, &c.AH}} {
+		v4, v6, err := netio.ListenRaw(uint8(native.protocol), o.mark)
+		if err != nil {
+			return errors.Join(err, closeSockets(c))
+		}
+		*native.into = sockets(v4, v6)
+	}
+	return nil
+}
+
+// sockets makes interfaces of sockets that may be nil: a nil pointer in an interface is not nil.
+func sockets[T interface {
+	comparable
+	datapath.Conn
+}](v4, v6 T) (s datapath.Sockets) {
+	var none T
+	if v4 != none {
+		s.IPv4 = v4
+	}
+	if v6 != none {
+		s.IPv6 = v6
+	}
+	return s
+}
+
+func closeSockets(c *datapath.Config) error {
+	var errs []error
+	for _, s := range []datapath.Sockets{c.UDP, c.ESP, c.AH} {
+		for _, conn := range []datapath.Conn{s.IPv4, s.IPv6} {
+			if conn != nil {
+				errs = append(errs, conn.Close())
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // serve runs the agent until something ends for good.
@@ -207,5 +252,19 @@ func (a *agent) source() local.Source {
 			guard, err := netio.GuardCounters(ctx, a.options.network())
 			return local.Count(a.datapath.Counters(), guard), err
 		},
+		Policies: func() []local.Entry { return local.Entries(a.datapath.Policies()) },
+		Trace: func(q local.TraceRequest) (local.Trace, error) {
+			t, err := a.datapath.Trace(q.Packet, q.Inbound)
+			return local.Traced(t), err
+		},
+		Capture: a.capture(),
 	}
+}
+
+// capture is nil unless captures are allowed.
+func (a *agent) capture() local.Capture {
+	if !a.options.allowCapture {
+		return nil
+	}
+	return &recording{datapath: a.datapath, port: a.options.listenPort, log: a.log}
 }

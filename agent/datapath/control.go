@@ -131,8 +131,11 @@ func (c *control) acquire(now time.Duration, entry *spd.Entry, flow ipwire.Flow)
 	if p == nil || p.acquired != 0 && now-p.acquired < acquireEvery {
 		return
 	}
+	local, remote, ok := entry.Populated(flow)
+	if !ok {
+		return // a fragment that lacks what the entry wants
+	}
 	p.acquired = now
-	local, remote := entry.Populated(flow)
 	c.pending = append(c.pending, Event{Kind: Acquire, Pair: p.id, RemoteHost: p.path.Load().host, Local: local, Remote: remote})
 }
 

@@ -110,7 +110,7 @@ func (r *receiver) demux(t *tables, p *datagram.Packet) {
 // protected is RFC 4301 section 5.2: SA lookup, open, and the check of the inner packet. The ESP or AH header
 // is at p.Data[at:], and the byte that names it is p.Data[next].
 func (r *receiver) protected(t *tables, p *datagram.Packet, at, next int) {
-	spi, err := r.spi(p.Data[at:])
+	spi, err := r.spi(p.Data, at)
 	if err != nil {
 		r.tally.Dropped[openReason(err)]++
 		return
@@ -147,12 +147,12 @@ func (r *receiver) protected(t *tables, p *datagram.Packet, at, next int) {
 	r.accept(p, inner)
 }
 
-// spi is that of the ESP or AH header at the start of b.
-func (r *receiver) spi(b []byte) (uint32, error) {
+// spi is that of the ESP or AH header at b[at:].
+func (r *receiver) spi(b []byte, at int) (uint32, error) {
 	if r.link == linkAH {
-		return ah.SPI(b)
+		return ah.SPI(b, at)
 	}
-	return esp.SPI(b)
+	return esp.SPI(b[at:])
 }
 
 // opened is where in a packet's Data its payload lies.
@@ -203,7 +203,7 @@ func (r *receiver) open(sa *inboundSA, p *datagram.Packet, at int) (opened, Reas
 
 func openReason(err error) Reason {
 	switch err {
-	case esp.ErrShort, ah.ErrShort:
+	case esp.ErrShort, ah.ErrShort, ah.ErrNoAH, ah.ErrFragment, ah.ErrHeaders, ah.ErrRouting, ah.ErrLength:
 		return InTruncated
 	case esp.ErrReservedSPI, esp.ErrSPI, ah.ErrReservedSPI, ah.ErrSPI:
 		return InNoSA

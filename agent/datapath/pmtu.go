@@ -172,7 +172,7 @@ func (r *receiver) pathErrors(now time.Duration) {
 	r.conn.PathErrors(func(e datagram.PathError) {
 		n := notice{kind: noticePathError, came: ends{remote: e.Remote, local: e.Local}, mtu: e.MTU, trusted: !e.Offender.IsValid()}
 		quoted := e.Quoted
-		if r.link == AH && len(quoted) >= 12 {
+		if r.link == linkAH && len(quoted) >= 12 {
 			quoted = quoted[4:] // next header, length, reserved come before the SPI
 		}
 		if len(quoted) < 8 || esp.Classify(quoted) != esp.KindESP {

@@ -67,8 +67,9 @@ func (d *Datapath) describe(e *spd.Entry) PolicyEntry {
 // Trace says what would become of a packet, and why. Nothing is sent, counted or changed.
 type Trace struct {
 	Flow ipwire.Flow
-	// Considered are the entries that were looked at, the matching one last.
+	// Considered are entries that come before and do not match; Omitted is how many more there are.
 	Considered []TraceStep
+	Omitted    int
 	// Entry is the one that matches; nil: none does, and the packet is dropped.
 	Entry *PolicyEntry
 	// SA would carry it, or could have carried it; nil if there is none.
@@ -82,8 +83,11 @@ type Trace struct {
 // TraceStep is one entry and why it is not the packet's.
 type TraceStep struct {
 	Entry  PolicyEntry
-	Reason string // empty: it matches
+	Reason string
 }
+
+// maxTraceSteps bounds Trace.Considered.
+const maxTraceSteps = 50
 
 // Trace traces an inner packet, an IP datagram: one that leaves, or one that came out of an SA.
 func (d *Datapath) Trace(packet []byte, inbound bool) (Trace, error) {
@@ -95,10 +99,14 @@ func (d *Datapath) Trace(packet []byte, inbound bool) (Trace, error) {
 	defer d.mu.Unlock()
 	t := d.tables.Load()
 	out := Trace{Flow: flow}
-	steps, entry := t.spd.Explain(flow, inbound)
-	for _, s := range steps {
-		out.Considered = append(out.Considered, TraceStep{Entry: d.describe(s.Entry), Reason: s.Reason})
+	x := t.spd.Explain(flow, inbound, maxTraceSteps)
+	entry := x.Match
+	for _, c := range x.Considered {
+		if c.Entry != entry {
+			out.Considered = append(out.Considered, TraceStep{Entry: d.describe(c.Entry), Reason: c.Verdict.String()})
+		}
 	}
+	out.Omitted = x.Omitted
 	if entry != nil {
 		described := d.describe(entry)
 		out.Entry = &described

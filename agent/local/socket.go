@@ -23,6 +23,8 @@ type Source struct {
 	Counters     func(context.Context) (Counters, error)
 	Policies     func() []Entry
 	Trace        func(TraceRequest) (Trace, error)
+	// Capture is nil where captures are not allowed.
+	Capture Capture
 }
 
 const (
@@ -32,6 +34,9 @@ const (
 	// maxAnswer bounds what a command reads, bytes.
 	maxAnswer = 256 << 20
 )
+
+// noDeadline lifts a deadline.
+var noDeadline time.Time
 
 // ErrNotRunning: nobody listens on the socket.
 var ErrNotRunning = errors.New("no agent answers")
@@ -79,7 +84,9 @@ func Serve(ctx context.Context, listener net.Listener, source Source) error {
 		}
 		answer(w, t, err)
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: time.Minute}
+	mux.HandleFunc("POST /v1/capture", serveCapture(source.Capture, ctx))
+	mux.HandleFunc("POST /v1/sa-table", serveTable(source.Capture))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: time.Minute, ConnContext: withCaller}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -104,39 +111,52 @@ func Get(ctx context.Context, dir, what string, into any) error {
 
 // Ask is Get with a question, for what is "trace".
 func Ask(ctx context.Context, dir, what string, question, into any) error {
-	body, err := json.Marshal(question)
-	if err != nil {
-		return err
-	}
-	return call(ctx, dir, http.MethodPost, what, bytes.NewReader(body), into)
+	return call(ctx, dir, http.MethodPost, what, question, into)
 }
 
-func call(ctx context.Context, dir, method, what string, question io.Reader, into any) error {
-	path := filepath.Join(dir, Socket)
-	client := &http.Client{Timeout: requestTimeout, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		},
-	}}
-	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, method, "http://agent/v1/"+what, question)
+func call(ctx context.Context, dir, method, what string, question, into any) error {
+	response, err := request(ctx, dir, requestTimeout, method, what, question)
 	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s: permission denied: run this as root", path)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w on %s: start it, or give its --run-dir", ErrNotRunning, path)
-	case err != nil:
 		return err
 	}
 	defer response.Body.Close()
-	body := io.LimitReader(response.Body, maxAnswer)
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(body, 4096))
-		return fmt.Errorf("the agent answered %s: %s", response.Status, bytes.TrimSpace(text))
+	return json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(into)
+}
+
+// request asks for what, within the time if that is not 0, and returns the answer, of which the caller closes the
+// body. Any other status than OK is an error with the agent's words.
+func request(ctx context.Context, dir string, within time.Duration, method, what string, question any) (*http.Response, error) {
+	path := filepath.Join(dir, Socket)
+	client := &http.Client{Timeout: within, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+		DisableKeepAlives: true,
+	}}
+	var body io.Reader
+	if question != nil {
+		text, err := json.Marshal(question)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(text)
 	}
-	return json.NewDecoder(body).Decode(into)
+	r, err := http.NewRequestWithContext(ctx, method, "http://agent/v1/"+what, body)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(r)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s: permission denied: run this as root", path)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w on %s: start it, or give its --run-dir", ErrNotRunning, path)
+	case err != nil:
+		return nil, err
+	case response.StatusCode != http.StatusOK:
+		defer response.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
+		return nil, fmt.Errorf("the agent answered %s: %s", response.Status, bytes.TrimSpace(text))
+	}
+	return response, nil
 }

@@ -32,6 +32,7 @@ type TraceRequest struct {
 type Trace struct {
 	Flow       string       `json:"flow"`
 	Considered []TraceStep  `json:"considered"`
+	Omitted    int          `json:"omitted"` // more entries that do not match
 	Entry      *Entry       `json:"entry"` // that matches; nil if none does
 	SA         *Association `json:"sa"`    // nil if there is none
 	Dropped    string       `json:"dropped,omitempty"`
@@ -67,11 +68,9 @@ func texts(selectors []spd.Selector) []string {
 
 // Traced makes the answer of what the datapath says.
 func Traced(t datapath.Trace) Trace {
-	out := Trace{Flow: flow(t), Dropped: t.Verdict, Detail: t.Detail, Considered: []TraceStep{}}
+	out := Trace{Flow: flow(t), Dropped: t.Verdict, Detail: t.Detail, Omitted: t.Omitted, Considered: []TraceStep{}}
 	for _, s := range t.Considered {
-		if s.Reason != "" {
-			out.Considered = append(out.Considered, TraceStep{Entry: entry(s.Entry), Reason: s.Reason})
-		}
+		out.Considered = append(out.Considered, TraceStep{Entry: entry(s.Entry), Reason: s.Reason})
 	}
 	if t.Entry != nil {
 		e := entry(*t.Entry)

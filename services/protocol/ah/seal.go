@@ -55,6 +55,14 @@ func (s *Sealer) Seq() uint64 { return s.seq }
 // Remaining is how many packets the SA can still seal, whatever its ceiling is.
 func (s *Sealer) Remaining() uint64 { return maxSeq(s.esn) - s.seq }
 
+// Ceiling is the last number that may be used until RaiseCeiling, 0 for none.
+func (s *Sealer) Ceiling() uint64 {
+	if s.ceiling == math.MaxUint64 {
+		return 0
+	}
+	return s.ceiling
+}
+
 // RaiseCeiling allows sequence numbers up to n. It never lowers the ceiling.
 func (s *Sealer) RaiseCeiling(n uint64) { s.ceiling = max(s.ceiling, n) }
 
