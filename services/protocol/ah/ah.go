@@ -56,7 +56,7 @@ var (
 	ErrSPI = errors.New("ah: packet is for another SPI")
 	// ErrLength: the AH's length field does not go with the SA's ICV and padding of 0 to 7 bytes.
 	ErrLength = errors.New("ah: bad length of the AH")
-	// ErrReplayed: the sequence number was seen before, or is 0.
+	// ErrReplayed: the sequence number was seen before, or is 0. Not without a window.
 	ErrReplayed = errors.New("ah: packet is replayed")
 	// ErrLate: the sequence number lies left of the replay window. With ESN such a packet
 	// mostly counts as ErrICV, since its low half is taken for one of the next 2^32.
@@ -74,10 +74,6 @@ var (
 	// ErrNoSpace: the datagram has no HeaderLen bytes at the AH's place, or is not as long as it says.
 	ErrNoSpace = errors.New("ah: packet has no space for the AH, or another length than it says")
 )
-
-// ErrESNWindow: a Config has extended sequence numbers and no replay window, without which
-// nobody can tell their high half (RFC 4302 section 3.4.3).
-var ErrESNWindow = errors.New("ah: extended sequence numbers need a replay window")
 
 const (
 	nextAt    = 0

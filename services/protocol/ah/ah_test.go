@@ -151,7 +151,7 @@ func travel(packet []byte) []byte {
 				opts = opts[1:]
 				continue
 			}
-			for opts[0]&0x7f == 3 || opts[0]&0x7f == 9 {
+			for opts[0] == 0x83 || opts[0] == 0x89 {
 				at := int(opts[2]) - 1
 				if at+4 > int(opts[1]) {
 					break

@@ -21,38 +21,25 @@ type Opened struct {
 type Opener struct {
 	_ noCopy
 	sa
-	window *replay.Window // nil: anti-replay is off
-	top    uint64         // without a window
+	window *replay.Window
 }
 
 // NewOpener starts an inbound SA with an empty replay window. Errors: ErrReservedSPI,
-// ErrESNWindow, replay.ErrSize; transform's ErrKeyLength, ErrUnknown.
+// replay.ErrSize, replay.ErrESN; transform's ErrKeyLength, ErrUnknown.
 func NewOpener(c Config) (*Opener, error) {
 	sa, err := newSA(c)
 	if err != nil {
 		return nil, err
 	}
-	o := &Opener{sa: sa}
-	if c.Window < 0 {
-		if c.ESN {
-			return nil, ErrESNWindow
-		}
-		return o, nil
-	}
-	o.window, err = replay.New(c.Window, c.ESN)
+	window, err := replay.New(c.Window, c.ESN)
 	if err != nil {
 		return nil, err
 	}
-	return o, nil
+	return &Opener{sa: sa, window: window}, nil
 }
 
 // Top is the highest sequence number accepted, 0 before the first packet.
-func (o *Opener) Top() uint64 {
-	if o.window == nil {
-		return o.top
-	}
-	return o.window.Top()
-}
+func (o *Opener) Top() uint64 { return o.window.Top() }
 
 // Open verifies the AH at offset at of packet: one whole received datagram as it was on the
 // wire, reassembled if it came in fragments. Bytes after the datagram are ignored. Nothing in
@@ -66,7 +53,10 @@ func (o *Opener) Open(packet []byte, at int) (Opened, error) {
 	if err != nil {
 		return Opened{}, err
 	}
-	seq, err := o.check(seqLow(datagram, at))
+	seq, err := o.window.Infer(seqLow(datagram, at))
+	if err == nil {
+		err = o.window.Check(seq)
+	}
 	if err != nil {
 		return Opened{}, dropReason(err)
 	}
@@ -76,7 +66,7 @@ func (o *Opener) Open(packet []byte, at int) (Opened, error) {
 	if !o.mac.Verify(o.icvOf(datagram, at)) {
 		return Opened{}, ErrICV
 	}
-	if err := o.accept(seq); err != nil {
+	if err := o.window.Accept(seq); err != nil {
 		return Opened{}, dropReason(err)
 	}
 	return Opened{Payload: datagram[at+n:], NextHeader: datagram[at+nextAt], HeaderLen: n, Seq: seq}, nil
@@ -108,27 +98,6 @@ func (o *Opener) checkHeaders(packet []byte, at int) (datagram []byte, n int, er
 		return nil, 0, ErrShort
 	}
 	return datagram, n, nil
-}
-
-// check returns the whole sequence number and whether it is in time.
-func (o *Opener) check(low uint32) (uint64, error) {
-	if o.window == nil {
-		return uint64(low), nil
-	}
-	seq, err := o.window.Infer(low)
-	if err == nil {
-		err = o.window.Check(seq)
-	}
-	return seq, err
-}
-
-// accept is for a packet whose ICV has been verified.
-func (o *Opener) accept(seq uint64) error {
-	if o.window == nil {
-		o.top = max(o.top, seq)
-		return nil
-	}
-	return o.window.Accept(seq)
 }
 
 func dropReason(err error) error {

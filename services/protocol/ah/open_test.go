@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+
+	"sallyport.dev/sallyport/services/protocol/replay"
 )
 
 func TestOpenEveryPrefix(t *testing.T) {
@@ -264,7 +266,7 @@ func TestOpenWindow(t *testing.T) {
 // Without a window every number is taken, as often as it comes.
 func TestOpenWindowOff(t *testing.T) {
 	c := testConfig(integrity(t, "aes128gmac"), false)
-	c.Window = -1
+	c.Window = replay.Off
 	c.Sequence = math.MaxUint32 - 1
 	s, o := newPair(t, c)
 	last, at := sealIPv4(t, s, "", []byte("payload"))

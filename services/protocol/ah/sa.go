@@ -16,8 +16,8 @@ type Config struct {
 	// may clear it.
 	Keymat transform.Keymat
 	ESN    bool // extended sequence numbers, RFC 4302 section 2.5.1
-	// Window is the Opener's replay window in packets, see replay.New; 0 is the default, below
-	// 0 is none, which ESN forbids.
+	// Window is the Opener's replay window in packets, see replay.New; 0 is the default,
+	// replay.Off none, which ESN forbids.
 	Window int
 	// Align8 pads the Sealer's AH over IPv4 to a multiple of 8 bytes: what Linux sends, and
 	// takes alone, without its align4 flag.

@@ -25,7 +25,7 @@ type Sealer struct {
 	sa
 	align4  int // of the AH over IPv4
 	seq     uint64
-	ceiling uint64
+	ceiling uint64 // 0 is none
 }
 
 // NewSealer starts an outbound SA. The caller must never start two from one key whose numbers
@@ -43,9 +43,6 @@ func NewSealer(c Config) (*Sealer, error) {
 	if c.Align8 {
 		s.align4 = 8
 	}
-	if c.Ceiling == 0 {
-		s.ceiling = math.MaxUint64
-	}
 	return s, nil
 }
 
@@ -56,15 +53,15 @@ func (s *Sealer) Seq() uint64 { return s.seq }
 func (s *Sealer) Remaining() uint64 { return maxSeq(s.esn) - s.seq }
 
 // Ceiling is the last number that may be used until RaiseCeiling, 0 for none.
-func (s *Sealer) Ceiling() uint64 {
-	if s.ceiling == math.MaxUint64 {
-		return 0
-	}
-	return s.ceiling
-}
+func (s *Sealer) Ceiling() uint64 { return s.ceiling }
 
-// RaiseCeiling allows sequence numbers up to n. It never lowers the ceiling.
-func (s *Sealer) RaiseCeiling(n uint64) { s.ceiling = max(s.ceiling, n) }
+// RaiseCeiling allows sequence numbers up to n. A ceiling never goes down, and an SA that has
+// none gets none.
+func (s *Sealer) RaiseCeiling(n uint64) {
+	if s.ceiling != 0 {
+		s.ceiling = max(s.ceiling, n)
+	}
+}
 
 // HeaderLen is the length of the AH with its padding, over IP version 4 or 6 (RFC 4302
 // section 3.3.3.2.1).
@@ -92,7 +89,7 @@ func (s *Sealer) Seal(packet []byte, at int, nextHeader uint8) error {
 	switch {
 	case s.seq >= maxSeq(s.esn):
 		return ErrSequenceExhausted
-	case seq > s.ceiling:
+	case s.ceiling != 0 && seq > s.ceiling:
 		return ErrCeiling
 	}
 	s.putHeader(packet, at, nextHeader, seq)

@@ -188,6 +188,9 @@ func TestSealCeiling(t *testing.T) {
 	s.RaiseCeiling(11) // not lowered
 	expect(ErrCeiling, 12)
 	s.RaiseCeiling(13)
+	if s.Ceiling() != 13 {
+		t.Errorf("Ceiling() is %d", s.Ceiling())
+	}
 	expect(nil, 13)
 	expect(ErrCeiling, 13)
 	c.Ceiling = 3 // below what was used
@@ -196,6 +199,9 @@ func TestSealCeiling(t *testing.T) {
 	c.Ceiling = 0
 	s, _ = newPair(t, c)
 	s.RaiseCeiling(5) // there is none to raise
+	if s.Ceiling() != 0 {
+		t.Errorf("Ceiling() is %d", s.Ceiling())
+	}
 	expect(nil, 11)
 	c.Sequence, c.Ceiling = math.MaxUint32, math.MaxUint64
 	s, _ = newPair(t, c)
@@ -217,8 +223,8 @@ func TestConfigErrors(t *testing.T) {
 		"long key":       {func(c *Config) { c.Keymat = append(c.Keymat, 0) }, transform.ErrKeyLength, transform.ErrKeyLength},
 		"small window":   {func(c *Config) { c.Window = 1 }, nil, replay.ErrSize},
 		"large window":   {func(c *Config) { c.Window = replay.MaxSize + 1 }, nil, replay.ErrSize},
-		"no window":      {func(c *Config) { c.Window, c.ESN = -1, false }, nil, nil},
-		"ESN, no window": {func(c *Config) { c.Window = -1 }, nil, ErrESNWindow},
+		"no window":      {func(c *Config) { c.Window, c.ESN = replay.Off, false }, nil, nil},
+		"ESN, no window": {func(c *Config) { c.Window = replay.Off }, nil, replay.ErrESN},
 	} {
 		c := good
 		tt.change(&c)
