@@ -52,13 +52,13 @@ func TableLine(sa datapath.KeyedSA) (string, bool) {
 		family = "IPv6"
 	}
 	n := suite.Encryption.KeymatLen()
-	number := "32-bit"
-	if sa.SA.ESN {
-		number = "64-bit"
-	}
 	// Addresses are left open, for NAT may change them: the SPI is enough.
-	return fmt.Sprintf(`"%s","*","*","0x%08x","%s","%s","%s","%s","%s","0"`, family, sa.SA.SPI, encryption,
-		hexKey(sa.SA.Key[:n]), integrity, hexKey(sa.SA.Key[n:]), number), true
+	line := fmt.Sprintf(`"%s","*","*","0x%08x","%s","%s","%s","%s"`, family, sa.SA.SPI, encryption,
+		hexKey(sa.SA.Key[:n]), integrity, hexKey(sa.SA.Key[n:]))
+	if sa.SA.ESN {
+		line += `,"64-bit","0"` // newer versions have these columns, others skip them with a warning
+	}
+	return line, true
 }
 
 func hexKey(key []byte) string {

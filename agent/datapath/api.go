@@ -77,6 +77,8 @@ type Pair struct {
 	// Order places the pair's entry in the SPD among those that have one: the lowest is asked first. Zero
 	// is behind all of them, where the longest remote prefix wins.
 	Order uint32
+	// Acquire makes traffic that finds no SA an Event; with Populate it always is one.
+	Acquire bool
 	// Populate says which selectors of an SA come from the packet that wants it, not from the entry (RFC 4301
 	// section 4.4.1.2).
 	Populate spd.Populate

@@ -127,8 +127,9 @@ func (c *control) handle(n notice) {
 func (c *control) acquire(now time.Duration, entry *spd.Entry, flow ipwire.Flow) {
 	c.d.mu.Lock()
 	p := c.d.pairs[entry.Pair]
+	wanted := p != nil && (p.spec.Acquire || entry.Populate.Any())
 	c.d.mu.Unlock()
-	if p == nil || p.acquired != 0 && now-p.acquired < acquireEvery {
+	if !wanted || p.acquired != 0 && now-p.acquired < acquireEvery {
 		return
 	}
 	local, remote, ok := entry.Populated(flow)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,6 +92,7 @@ type fakeConn struct {
 	in     chan frame
 	errors chan datagram.PathError
 	refuse func(*datagram.Packet) error // why a packet does not leave; nil: all do
+	raw    bool                         // a raw socket: the port stands for the protocol
 	closed chan struct{}
 	once   sync.Once
 }
@@ -104,6 +106,10 @@ func (c *fakeConn) Recv(ps []datagram.Packet) (int, error) {
 		p.Data = p.Buf[datagram.Headroom:]
 		p.Data = p.Data[:copy(p.Data, f.data)]
 		p.Remote, p.Local, p.TOS, p.TTL, p.Err = f.from, f.to.Addr(), f.tos, 60, nil
+		if c.raw {
+			p.Remote = netip.AddrPortFrom(f.from.Addr(), 0)
+			p.TOS = ipwire.TOS(f.data)
+		}
 		if len(f.data) > len(p.Data) {
 			p.Err = datagram.ErrTruncated
 		}
@@ -119,11 +125,14 @@ func (c *fakeConn) Send(ps []datagram.Packet) (n int, err error) {
 				continue
 			}
 		}
-		from := c.addr
+		from, to := c.addr, p.Remote
 		if p.Local.IsValid() {
 			from = netip.AddrPortFrom(p.Local, from.Port())
 		}
-		c.wire.send(frame{from: from, to: p.Remote, data: p.Data, tos: p.TOS, df: p.DF})
+		if c.raw {
+			to = netip.AddrPortFrom(to.Addr(), c.addr.Port())
+		}
+		c.wire.send(frame{from: from, to: to, data: p.Data, tos: p.TOS, df: p.DF})
 		n++
 	}
 	return n, nil
@@ -186,6 +195,35 @@ type world struct {
 	t    *testing.T
 	wire *wire
 	a, b *end
+	mtu  atomic.Int32 // of the wire; 0: it takes everything
+}
+
+// v6Of are the ends' IPv6 addresses.
+var v6Of = map[netip.AddrPort]netip.Addr{aAddr: netip.MustParseAddr("2001:db8::a"), bAddr: netip.MustParseAddr("2001:db8::b")}
+
+// raw plugs raw sockets into the wire.
+func (w *world) raw(v4 netip.Addr, proto Protocol) Sockets {
+	v6 := v6Of[netip.AddrPortFrom(v4, 4500)]
+	one := func(a netip.Addr) Conn {
+		c := w.conn(netip.AddrPortFrom(a, uint16(proto)))
+		c.raw = true
+		return c
+	}
+	return Sockets{IPv4: one(v4), IPv6: one(v6)}
+}
+
+// pathTo is the kernel's answer at one end.
+func (w *world) pathTo(at netip.AddrPort) func(netip.Addr) (netip.Addr, int, error) {
+	return func(remote netip.Addr) (netip.Addr, int, error) {
+		mtu := int(w.mtu.Load())
+		if mtu == 0 {
+			mtu = unlimitedMTU
+		}
+		if remote.Is4() {
+			return at.Addr(), mtu, nil
+		}
+		return v6Of[at], mtu, nil
+	}
 }
 
 // inWorld runs test with two running datapaths.
@@ -202,7 +240,9 @@ func inWorld(t *testing.T, test func(w *world)) {
 		}{{&w.a, aAddr}, {&w.b, bAddr}} {
 			conn := w.conn(e.addr)
 			tun := newFakeTUN()
-			d, err := New(Config{TUN: tun, UDP: Sockets{IPv4: conn}, Clock: clock})
+			v6 := w.conn(netip.AddrPortFrom(v6Of[e.addr], 4500))
+			d, err := New(Config{TUN: tun, UDP: Sockets{IPv4: conn, IPv6: v6}, ESP: w.raw(e.addr.Addr(), ESP), AH: w.raw(e.addr.Addr(), AH),
+				PathTo: w.pathTo(e.addr), Clock: clock})
 			if err != nil {
 				t.Fatal(err)
 			}

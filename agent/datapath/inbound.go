@@ -25,8 +25,10 @@ type receiver struct {
 	link    link
 	packets []datagram.Packet
 	out     [][]byte // what goes to the TUN, headroom included
-	now     time.Duration
-	tally   Counters
+	// onPathError is pathError, bound once: a new closure would be an allocation per batch.
+	onPathError func(datagram.PathError)
+	now         time.Duration
+	tally       Counters
 
 	cache     *spd.Cache
 	fragments *fragment.Tracker // ports of inner datagrams whose fragments pass one by one
@@ -35,6 +37,7 @@ type receiver struct {
 func newReceiver(d *Datapath, l link, conn Conn) *receiver {
 	r := &receiver{d: d, conn: conn, link: l, packets: make([]datagram.Packet, receiveBatch), out: make([][]byte, 0, receiveBatch),
 		cache: spd.NewCache(flowCacheLen), fragments: fragment.NewTracker(fragment.TrackerConfig{})}
+	r.onPathError = r.pathError
 	for i := range r.packets {
 		r.packets[i].Buf = make([]byte, datagram.Headroom+bufferLen)
 	}
@@ -62,7 +65,7 @@ func (r *receiver) run() error {
 func (r *receiver) deliver(n int) {
 	t := r.d.tables.Load()
 	r.now = r.d.config.Clock()
-	r.pathErrors(r.now)
+	r.conn.PathErrors(r.onPathError)
 	for i := range n {
 		if tap := r.d.tap.Load(); tap != nil {
 			p := &r.packets[i]
@@ -382,4 +385,3 @@ func (r *receiver) post(n notice) {
 		r.tally.Dropped[ProbeLimited]++
 	}
 }
-

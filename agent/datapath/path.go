@@ -19,7 +19,7 @@ type hostPath struct {
 	spec     atomic.Pointer[PathSpec]
 	endpoint atomic.Pointer[endpoint] // nil: unknown; changed under Datapath.mu
 
-	route    atomic.Pointer[route]    // never nil
+	route atomic.Pointer[route] // never nil
 
 	// Times of the last packet sent to, and authenticated from, the other end; 0 is never.
 	sent, received atomic.Int64

@@ -18,8 +18,8 @@ import (
 //	                                          sequence number, never below the family's least, for ten minutes
 const (
 	unlimitedMTU  = 65535
-	leastMTU4     = 576            // RFC 791: what every host takes
-	leastMTU6     = 1280           // RFC 8200 section 5
+	leastMTU4     = 576              // RFC 791: what every host takes
+	leastMTU6     = 1280             // RFC 8200 section 5
 	learnedLife   = 10 * time.Minute // RFC 1191 section 6.3, RFC 8201 section 4
 	pathErrorRate = 10 * time.Millisecond
 	pathErrorMax  = 32
@@ -166,30 +166,25 @@ func (d *Datapath) recent(sa *outboundSA, low uint32) bool {
 	return uint32(last)-low < recentPackets && (last >= recentPackets || low != 0)
 }
 
-// pathErrors takes what a socket's error queue has, as far as it concerns a path's MTU; the rest is counted:
-// RFC 4301 section 6.1.1 lets unauthenticated ICMP tear nothing down.
-func (r *receiver) pathErrors(now time.Duration) {
-	r.conn.PathErrors(func(e datagram.PathError) {
-		n := notice{kind: noticePathError, came: ends{remote: e.Remote, local: e.Local}, mtu: e.MTU, trusted: !e.Offender.IsValid()}
-		quoted := e.Quoted
-		if r.link == linkAH && len(quoted) >= 12 {
-			quoted = quoted[4:] // next header, length, reserved come before the SPI
-		}
-		if len(quoted) < 8 || esp.Classify(quoted) != esp.KindESP {
-			r.tally.Dropped[InICMPStale]++
-			return
-		}
+// pathError takes what a socket's error queue has, as far as it concerns a path's MTU; the rest is counted: RFC
+// 4301 section 6.1.1 lets unauthenticated ICMP tear nothing down.
+func (r *receiver) pathError(e datagram.PathError) {
+	n := notice{kind: noticePathError, came: ends{remote: e.Remote, local: e.Local}, mtu: e.MTU, trusted: !e.Offender.IsValid()}
+	quoted := e.Quoted
+	if r.link == linkAH && len(quoted) >= 12 {
+		quoted = quoted[4:] // next header, length, reserved come before the SPI
+	}
+	switch {
+	case len(quoted) < 8 || esp.Classify(quoted) != esp.KindESP:
+		r.tally.Dropped[InICMPStale]++
+	case e.MTU == 0 && !n.trusted:
+		r.tally.Dropped[InICMPOther]++
+	case !n.trusted && !r.d.pathErrorLimit.allow(r.now, pathErrorRate, pathErrorMax):
+		r.tally.Dropped[InICMPStale]++
+	default:
 		copy(n.quoted[:], quoted)
-		if e.MTU == 0 && !n.trusted {
-			r.tally.Dropped[InICMPOther]++
-			return
-		}
-		if !n.trusted && !r.d.pathErrorLimit.allow(now, pathErrorRate, pathErrorMax) {
-			r.tally.Dropped[InICMPStale]++
-			return
-		}
 		r.post(n)
-	})
+	}
 }
 
 // outerLen is the length of the headers before the ESP or AH header in tunnel mode, or in UDP.

@@ -1,8 +1,8 @@
 package datapath
 
 import (
-	"time"
 	"net/netip"
+	"time"
 
 	"sallyport.dev/sallyport/services/protocol/esp"
 	"sallyport.dev/sallyport/services/protocol/ipwire"

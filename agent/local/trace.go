@@ -33,8 +33,8 @@ type Trace struct {
 	Flow       string       `json:"flow"`
 	Considered []TraceStep  `json:"considered"`
 	Omitted    int          `json:"omitted"` // more entries that do not match
-	Entry      *Entry       `json:"entry"` // that matches; nil if none does
-	SA         *Association `json:"sa"`    // nil if there is none
+	Entry      *Entry       `json:"entry"`   // that matches; nil if none does
+	SA         *Association `json:"sa"`      // nil if there is none
 	Dropped    string       `json:"dropped,omitempty"`
 	Detail     string       `json:"detail"`
 }
