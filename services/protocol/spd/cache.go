@@ -71,14 +71,16 @@ func (c *Cache) turn(t *Table) {
 	}
 }
 
+// hash is quick before it is good: who can choose flows can make them meet in a set, and then
+// they cost a lookup in the table.
 func hash(f ipwire.Flow) uint64 {
-	h := mix(hashAddr(f.Src), hashAddr(f.Dst)+1)
+	h := mix(fold(f.Src), fold(f.Dst))
 	return mix(h, uint64(f.Proto)<<32|uint64(f.SrcPort)<<16|uint64(f.DstPort))
 }
 
-func hashAddr(a netip.Addr) uint64 {
+func fold(a netip.Addr) uint64 {
 	b := a.As16()
-	return mix(binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:]))
+	return bits.RotateLeft64(binary.BigEndian.Uint64(b[:]), 17) ^ binary.BigEndian.Uint64(b[8:])
 }
 
 // mix spreads two numbers over all bits of one.

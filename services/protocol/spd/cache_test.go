@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 
 	"sallyport.dev/sallyport/services/protocol/ipwire"
@@ -113,5 +114,24 @@ func BenchmarkFind(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// The flows of many hosts and ports spread over the sets: a cache twice their number holds most of them.
+func TestCacheHolds(t *testing.T) {
+	for _, format := range []string{"10.1.%d.%d", "fd00:%x:%x::1", "fd00::%x:%x"} {
+		c := NewCache(8192)
+		sets := map[uint64]int{}
+		for n := range 4096 {
+			f := ipwire.Flow{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr(fmt.Sprintf(format, n/256, n%256)), Proto: 6, SrcPort: uint16(40000 + n%7), DstPort: 443}
+			sets[hash(f)&uint64(len(c.sets)-1)]++
+		}
+		lost := 0
+		for _, n := range sets {
+			lost += max(n-ways, 0)
+		}
+		if lost > 4096/10 {
+			t.Errorf("%s: %d of 4096 flows find no room in %d sets", format, lost, len(c.sets))
+		}
 	}
 }
