@@ -51,6 +51,7 @@ type agent struct {
 	options   *options
 	log       *slog.Logger
 	network   *netio.Network
+	routes    *netio.Routes
 	datapath  *datapath.Datapath
 	installer *install.Installer
 	uplink    *uplink.Uplink
@@ -128,8 +129,10 @@ func (a *agent) openNetwork(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	config := datapath.Config{TUN: tun, Clock: netio.BootTime, KeepKeys: o.allowCapture,
-		PathTo: func(remote netip.Addr) (netip.Addr, int, error) { return netio.PathTo(remote, o.mark) }}
+	if a.routes, err = netio.OpenRoutes(o.mark); err != nil {
+		return errors.Join(err, tun.Close())
+	}
+	config := datapath.Config{TUN: tun, Clock: netio.BootTime, KeepKeys: o.allowCapture, PathTo: a.routes.PathTo}
 	if err := a.openSockets(&config); err != nil {
 		return errors.Join(err, tun.Close())
 	}

@@ -33,9 +33,8 @@ type notice struct {
 	entry *spd.Entry // noticeAcquire
 	flow  ipwire.Flow
 
-	quoted  [quotedLen]byte // noticePathError: the quoted packet from its SPI on
-	mtu     int
-	trusted bool // the kernel says so, not an ICMP message
+	quoted [quotedLen]byte // noticePathError: the quoted packet from its SPI on
+	mtu    int
 }
 
 type noticeKind uint8
@@ -47,6 +46,7 @@ const (
 	noticeAnswer                      // the answer to a probe
 	noticeAcquire                     // a flow has no SA
 	noticePathError                   // somebody says that a packet was too big
+	noticeShrunk                      // the kernel refused a packet as too big
 )
 
 // control is the goroutine of all that has to do with time. It sends only dummies and keepalives.
@@ -119,6 +119,8 @@ func (c *control) handle(n notice) {
 		c.acquire(now, n.entry, n.flow)
 	case noticePathError:
 		c.pathError(now, n)
+	case noticeShrunk:
+		c.reask(n.came.remote.Addr())
 	}
 }
 

@@ -84,7 +84,7 @@ type Datapath struct {
 	tables   atomic.Pointer[tables]
 	tap      atomic.Pointer[func(Tapped)]
 
-	acquireLimit, pathErrorLimit limiter
+	acquireLimit, pathErrorLimit, shrunkLimit limiter
 
 	// sending is held from sealing to sending, so that the sequence numbers of each SA leave in
 	// order: whoever holds it is the one sending worker of all outbound SAs, whose sealers and

@@ -93,7 +93,6 @@ func TestOutboundDrops(t *testing.T) {
 			w.wire.conns[netip.AddrPortFrom(v6Of[aAddr], 4500)].refuse = func(*datagram.Packet) error { return errors.New("no route") }
 			w.must(w.a.SetPair(pairOf("1", "2", PathSpec{Remote: netip.MustParseAddrPort("[2001:db8::1]:4500")})))
 		}, udp, OutSend},
-		{"too big", nil, inner("10.9.0.1", "10.9.0.2", 65535-28), OutTooLong},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {

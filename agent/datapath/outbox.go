@@ -28,10 +28,12 @@ type outbox struct {
 
 	splitter
 	pathTo func(netip.Addr) (netip.Addr, int, error)
+	// shrunk tells that a link has become too small for what was thought to fit.
+	shrunk func(remote netip.Addr)
 }
 
-func newOutbox(c Config, arena int) *outbox {
-	o := &outbox{arena: make([]byte, arena), pathTo: c.PathTo}
+func newOutbox(c Config, arena int, shrunk func(netip.Addr)) *outbox {
+	o := &outbox{arena: make([]byte, arena), pathTo: c.PathTo, shrunk: shrunk}
 	o.sockets[linkUDP], o.sockets[linkESP], o.sockets[linkAH] = c.UDP, c.ESP, c.AH
 	for l := range o.queues {
 		for f := range o.queues[l] {
@@ -105,6 +107,7 @@ func (o *outbox) send(l link, conn Conn, q []datagram.Packet, tally *Counters) {
 // again sends a packet that was too big for the link in pieces: the MTU has just changed, and the packet's
 // number is used. From the next packet on the SA knows better.
 func (o *outbox) again(l link, conn Conn, p *datagram.Packet) bool {
+	o.shrunk(p.Remote.Addr())
 	if l == linkUDP {
 		if !p.DF {
 			return false // the kernel could not fragment it either

@@ -134,11 +134,6 @@ func (c *control) pathError(now time.Duration, n notice) {
 		if path.remote().Addr() != n.came.remote.Addr() {
 			continue
 		}
-		if n.trusted {
-			c.d.ask(path)
-			c.d.remeasure(c.d.tables.Load(), path)
-			continue
-		}
 		if !c.d.recent(sa, seq) {
 			break
 		}
@@ -153,8 +148,30 @@ func (c *control) pathError(now time.Duration, n notice) {
 		c.tally.PathErrors++
 		return
 	}
-	if !n.trusted {
-		c.tally.Dropped[InICMPStale]++
+	c.tally.Dropped[InICMPStale]++
+}
+
+// shrunk has control ask for the route to an address anew: the kernel has refused a packet as too big.
+func (d *Datapath) shrunk(remote netip.Addr) {
+	if !d.shrunkLimit.allow(d.config.Clock(), pathErrorRate, pathErrorMax) {
+		return
+	}
+	select {
+	case d.notices <- notice{kind: noticeShrunk, came: ends{remote: netip.AddrPortFrom(remote, 0)}}:
+	default: // the next packet tells it again
+	}
+}
+
+// reask asks for the routes of the paths to an address.
+func (c *control) reask(remote netip.Addr) {
+	c.d.mu.Lock()
+	defer c.d.mu.Unlock()
+	t := c.d.tables.Load()
+	for _, path := range t.paths {
+		if path.remote().Addr() == remote {
+			c.d.ask(path)
+			c.d.remeasure(t, path)
+		}
 	}
 }
 
@@ -169,7 +186,7 @@ func (d *Datapath) recent(sa *outboundSA, low uint32) bool {
 // pathError takes what a socket's error queue has, as far as it concerns a path's MTU; the rest is counted: RFC
 // 4301 section 6.1.1 lets unauthenticated ICMP tear nothing down.
 func (r *receiver) pathError(e datagram.PathError) {
-	n := notice{kind: noticePathError, came: ends{remote: e.Remote, local: e.Local}, mtu: e.MTU, trusted: !e.Offender.IsValid()}
+	n := notice{kind: noticePathError, came: ends{remote: e.Remote, local: e.Local}, mtu: e.MTU}
 	quoted := e.Quoted
 	if r.link == linkAH && len(quoted) >= 12 {
 		quoted = quoted[4:] // next header, length, reserved come before the SPI
@@ -177,9 +194,9 @@ func (r *receiver) pathError(e datagram.PathError) {
 	switch {
 	case len(quoted) < 8 || esp.Classify(quoted) != esp.KindESP:
 		r.tally.Dropped[InICMPStale]++
-	case e.MTU == 0 && !n.trusted:
+	case e.MTU == 0:
 		r.tally.Dropped[InICMPOther]++
-	case !n.trusted && !r.d.pathErrorLimit.allow(r.now, pathErrorRate, pathErrorMax):
+	case !r.d.pathErrorLimit.allow(r.now, pathErrorRate, pathErrorMax):
 		r.tally.Dropped[InICMPStale]++
 	default:
 		copy(n.quoted[:], quoted)

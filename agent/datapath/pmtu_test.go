@@ -250,6 +250,7 @@ func TestShrunkLink(t *testing.T) {
 		conn.refuse = func(p *datagram.Packet) error {
 			if p.DF && len(p.Data) > 1000 {
 				refused++
+				w.mtu.Store(1000)
 				return fmt.Errorf("%w", datagram.ErrTooBig)
 			}
 			return nil
@@ -259,11 +260,6 @@ func TestShrunkLink(t *testing.T) {
 		if sent := w.wire.sent(bAddr); refused != 1 || sent[len(sent)-1].df {
 			t.Errorf("refused %d times, then sent with DF %v", refused, sent[len(sent)-1].df)
 		}
-		w.mtu.Store(1000)
-		quoted := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, half(1, 1).SPI), 2)
-		conn.errors <- datagram.PathError{Remote: bAddr, MTU: 1000, Quoted: quoted} // the kernel itself
-		w.wire.inject(frame{from: bAddr, to: aAddr, data: []byte{0xff}})
-		synctest.Wait()
 		w.a.send(big)
 		if got := w.a.received(); len(got) != 1 || got[0][20] != 3 || got[0][21] != 4 {
 			t.Errorf("the sender is told % x", got)

@@ -20,7 +20,7 @@ type sealing struct {
 }
 
 func newSealing(d *Datapath, arena int) *sealing {
-	return &sealing{d: d, out: newOutbox(d.config, arena), head: make([]byte, 0, ipwire.IPv6HeaderLen)}
+	return &sealing{d: d, out: newOutbox(d.config, arena, d.shrunk), head: make([]byte, 0, ipwire.IPv6HeaderLen)}
 }
 
 // sealed says how a payload leaves.
