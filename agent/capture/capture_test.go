@@ -121,7 +121,10 @@ func TestTableLines(t *testing.T) {
 	unknown, err := WriteTable(&b, []datapath.KeyedSA{
 		sa(func(sa *datapath.SA) { sa.Protocol = datapath.AH }),
 		sa(func(sa *datapath.SA) { sa.Key = sa.Key[1:] }),
-		sa(func(sa *datapath.SA) { sa.Transform = datapath.Transform{ID: transform.EncrChaCha20Poly1305}; sa.Key = sa.Key[:36] }),
+		sa(func(sa *datapath.SA) {
+			sa.Transform = datapath.Transform{ID: transform.EncrChaCha20Poly1305}
+			sa.Key = sa.Key[:36]
+		}),
 		sa(func(sa *datapath.SA) { sa.Transform.ID = 999 }),
 	})
 	if err != nil || len(unknown) != 3 || bytes.Contains(b.Bytes(), []byte("abab")) {

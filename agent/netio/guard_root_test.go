@@ -186,7 +186,7 @@ func TestGuardPassesTheRest(t *testing.T) {
 			l.delivered(c.to, c.dst, func() error { return l.send(c.from, c.src, c.dst) })
 		})
 	}
-	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 spoofed:0]" {
+	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 discarded:0 spoofed:0]" {
 		t.Errorf("counted %v", got)
 	}
 }
@@ -308,7 +308,7 @@ func TestGuardWhenAllIsRemote(t *testing.T) {
 			t.Errorf("the uplink is cut off: %v; %v", err, l.counters())
 		}
 	})
-	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 spoofed:0]" {
+	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 discarded:0 spoofed:0]" {
 		t.Errorf("counted %v", got)
 	}
 	t.Run("anything else out", func(t *testing.T) {

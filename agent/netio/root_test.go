@@ -159,7 +159,7 @@ func TestApplyChangesOnlyDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := installedState(ns)
-	for _, gone := range []string{"unreachable", "10.99.0.2", "192.168", "fd99::", "10.99.0.1/32", "src 10.99.0.1"} {
+	for _, gone := range []string{"unreachable 10.99", "unreachable fd99", "10.99.0.2", "192.168", "fd99::", "10.99.0.1/32", "src 10.99.0.1"} {
 		if strings.Contains(got, gone) {
 			t.Errorf("still there: %q in\n%s", gone, got)
 		}
@@ -183,7 +183,7 @@ func TestApplyChangesSourceHints(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := installedState(ns)
-	if n, v4, v6 := strings.Count(got, " dev sally0"), strings.Count(got, "src 10.99.0.7"), strings.Count(got, "src fd99::7"); n != 6 || v4 != 4 || v6 != 2 || strings.Contains(got, "unreachable") {
+	if n, v4, v6 := strings.Count(got, " dev sally0"), strings.Count(got, "src 10.99.0.7"), strings.Count(got, "src fd99::7"); n != 6 || v4 != 4 || v6 != 2 || strings.Contains(got, "unreachable 10.99") || strings.Contains(got, "unreachable fd99") {
 		t.Errorf("%d routes, %d with the IPv4 and %d with the IPv6 source, want 6, 4, 2:\n%s", n, v4, v6, got)
 	}
 }

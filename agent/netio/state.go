@@ -15,24 +15,26 @@ import (
 const stateFile = "guard.json"
 
 type state struct {
-	TUNName    string  `json:"tun"`
-	Port       uint16  `json:"port"`
-	Mark       uint32  `json:"mark"`
-	Table      int     `json:"table"`
-	Preference int     `json:"preference"`
-	NFTable    string  `json:"nft_table"`
-	Desired    Desired `json:"desired"`
+	TUNName string `json:"tun"`
+	Port    uint16 `json:"port"`
+	Mark    uint32 `json:"mark"`
+	// ProtectMark is 0 in files of before there were policies: then it is Mark + 1.
+	ProtectMark uint32  `json:"protect_mark,omitempty"`
+	Table       int     `json:"table"`
+	Preference  int     `json:"preference"`
+	NFTable     string  `json:"nft_table"`
+	Desired     Desired `json:"desired"`
 	// SrcValidMark is the sysctl's value before we changed it; empty if we did not.
 	SrcValidMark string `json:"src_valid_mark,omitempty"`
 }
 
 func newState(c Config, d Desired, srcValidMark string) *state {
-	return &state{TUNName: c.TUNName, Port: c.Port, Mark: c.Mark, Table: c.Table,
+	return &state{TUNName: c.TUNName, Port: c.Port, Mark: c.Mark, ProtectMark: c.ProtectMark, Table: c.Table,
 		Preference: c.Preference, NFTable: c.NFTable, Desired: d, SrcValidMark: srcValidMark}
 }
 
 func (s *state) config(dir string) Config {
-	return Config{TUNName: s.TUNName, Port: s.Port, Mark: s.Mark, Table: s.Table,
+	return Config{TUNName: s.TUNName, Port: s.Port, Mark: s.Mark, ProtectMark: s.ProtectMark, Table: s.Table,
 		Preference: s.Preference, NFTable: s.NFTable, StateDir: dir}
 }
 
@@ -52,6 +54,9 @@ func loadState(dir string) (*state, error) {
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(s); err != nil {
 		return nil, fmt.Errorf("netio: saved guard %s is damaged (%w): remove it, and the agent will write it anew", path, err)
+	}
+	if s.ProtectMark == 0 {
+		s.ProtectMark = s.Mark + 1
 	}
 	if err := s.config(dir).check(); err != nil {
 		return nil, fmt.Errorf("saved guard %s: %w", path, err)

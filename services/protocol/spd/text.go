@@ -230,3 +230,31 @@ func (p Ports) format(icmp bool) string {
 	}
 	return fmt.Sprintf("%d-%d", first, last)
 }
+
+// MarshalText is String, for JSON. A selector that is not well-formed is an error.
+func (s Selector) MarshalText() ([]byte, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	return []byte(s.String()), nil
+}
+
+// UnmarshalText is ParseSelector.
+func (s *Selector) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseSelector(string(text))
+	return err
+}
+
+// MarshalText is String, for JSON.
+func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what String writes.
+func (a *Action) UnmarshalText(text []byte) error {
+	for _, known := range []Action{Discard, Bypass, Protect} {
+		if known.String() == string(text) {
+			*a = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the action %q is none of PROTECT, BYPASS and DISCARD", ErrText, text)
+}
