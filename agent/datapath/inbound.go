@@ -315,7 +315,7 @@ func (r *receiver) check(t *tables, sa *inboundSA, inner []byte) Reason {
 	if err != nil {
 		return InMalformed
 	}
-	if isFragment(inner, &flow) {
+	if isFragment(inner) {
 		if !flow.Fragment {
 			r.fragments.Note(r.now, inner, flow)
 		} else if whole, ok := r.fragments.Flow(r.now, inner); ok {

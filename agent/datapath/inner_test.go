@@ -134,12 +134,14 @@ func TestTransportJoinsFragments(t *testing.T) {
 				if err != nil || len(pieces) < 3 {
 					t.Fatal(len(pieces), err)
 				}
-				for i := range pieces { // the first last
-					w.a.send(bytes.Clone(pieces[(i+1)%len(pieces)]))
-				}
-				got := w.b.received()
-				if len(got) != 1 || !alike(got[0], packet) {
-					t.Errorf("%d arrived; drops %v %v", len(got), drops(w.a.Datapath), drops(w.b.Datapath))
+				for first := range pieces {
+					for i := range pieces {
+						w.a.send(bytes.Clone(pieces[(first+i)%len(pieces)]))
+					}
+					got := w.b.received()
+					if len(got) != 1 || !alike(got[0], packet) {
+						t.Errorf("fragment %d first: %d arrived; drops %v %v", first, len(got), drops(w.a.Datapath), drops(w.b.Datapath))
+					}
 				}
 			})
 		})

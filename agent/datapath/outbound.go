@@ -104,7 +104,7 @@ func (s *sender) one(t *tables, inner []byte, joined bool) {
 		s.tally.Dropped[OutMalformed]++
 		return
 	}
-	if isFragment(inner, &flow) {
+	if isFragment(inner) {
 		flow = s.fragmentFlow(inner, flow)
 	}
 	entry, reason := s.policy(t, inner, &flow)
@@ -157,13 +157,12 @@ func quotedFlow(packet []byte, flow *ipwire.Flow) (ipwire.Flow, bool) {
 	return quoted, err == nil
 }
 
-// isFragment reports whether a packet is a fragment, the first one too.
-func isFragment(packet []byte, flow *ipwire.Flow) bool {
-	if flow.Fragment {
-		return true
-	}
+// isFragment reports whether a packet that ParseFlow has taken is a fragment, the first one too. A later one's flow may
+// have been given its ports by now.
+func isFragment(packet []byte) bool {
 	if ipwire.Version(packet) == 4 {
-		return ipwire.IPv4(packet).MoreFragments()
+		h := ipwire.IPv4(packet)
+		return h.MoreFragments() || h.FragmentOffset() > 0
 	}
 	return ipwire.HasFragmentHeader(packet)
 }

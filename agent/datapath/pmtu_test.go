@@ -49,11 +49,10 @@ func whole(t *testing.T, packets [][]byte) (out [][]byte) {
 	t.Helper()
 	r := fragment.New(fragment.Config{})
 	for _, p := range packets {
-		flow, err := ipwire.ParseFlow(p)
-		if err != nil {
+		if _, err := ipwire.ParseFlow(p); err != nil {
 			t.Fatal(err)
 		}
-		if !isFragment(p, &flow) {
+		if !isFragment(p) {
 			out = append(out, bytes.Clone(p))
 			continue
 		}

@@ -30,8 +30,16 @@ import (
 //	eth0 172.16.0.1, fd16::1 ───────────── veth ────────────── eth0 172.16.0.2, fd16::2
 type host struct {
 	*nstest.Namespace
-	dp      *datapath.Datapath
-	network *netio.Network
+	dp       *datapath.Datapath
+	network  *netio.Network
+	stateDir string
+	stop     func() // ends the datapath, and with it the TUN
+}
+
+// cleanup takes away what the host had installed: it protects nothing any more.
+func (h *host) cleanup() (err error) {
+	h.Do(func() { err = netio.Cleanup(context.Background(), netio.Config{StateDir: h.stateDir}) })
+	return err
 }
 
 func prefixes(ss ...string) (out []netip.Prefix) {
@@ -44,7 +52,16 @@ func prefixes(ss ...string) (out []netip.Prefix) {
 // start runs a datapath in the namespace until the test ends.
 func start(t *testing.T, ns *nstest.Namespace, local, remote string) *host {
 	t.Helper()
-	h := &host{Namespace: ns}
+	return startWith(t, ns, netio.Desired{
+		Addresses: []netip.Addr{netip.MustParseAddr("10.99.0." + local), netip.MustParseAddr("fd99::" + local)},
+		Pools:     prefixes("10.99.0.0/16", "fd99::/64"),
+		Remote:    prefixes("10.99.0."+remote+"/32", "fd99::"+remote+"/128"),
+	})
+}
+
+func startWith(t *testing.T, ns *nstest.Namespace, desired netio.Desired) *host {
+	t.Helper()
+	h := &host{Namespace: ns, stateDir: filepath.Join(t.TempDir(), "state")}
 	var err error
 	ns.Do(func() {
 		var tun *netio.TUN
@@ -65,14 +82,10 @@ func start(t *testing.T, ns *nstest.Namespace, local, remote string) *host {
 		if h.dp, err = datapath.New(config); err != nil {
 			return
 		}
-		if h.network, err = netio.NewNetwork(netio.Config{StateDir: filepath.Join(t.TempDir(), "state")}); err != nil {
+		if h.network, err = netio.NewNetwork(netio.Config{StateDir: h.stateDir}); err != nil {
 			return
 		}
-		err = h.network.Apply(t.Context(), netio.Desired{
-			Addresses: []netip.Addr{netip.MustParseAddr("10.99.0." + local), netip.MustParseAddr("fd99::" + local)},
-			Pools:     prefixes("10.99.0.0/16", "fd99::/64"),
-			Remote:    prefixes("10.99.0."+remote+"/32", "fd99::"+remote+"/128"),
-		})
+		err = h.network.Apply(t.Context(), desired)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +98,8 @@ func start(t *testing.T, ns *nstest.Namespace, local, remote string) *host {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(func() { cancel(); group.Wait() })
+	h.stop = func() { cancel(); group.Wait() }
+	t.Cleanup(h.stop)
 	return h
 }
 

@@ -8,7 +8,7 @@ import (
 // section 3.1.1), or that of UDP takes its place (RFC 3948 section 3.1.1). Fragments are joined before; what
 // becomes too big is fragmented after (RFC 4303 section 3.3.4), unless the packet's DF bit forbids that.
 func (s *sender) transport(t *tables, sa *outboundSA, packet []byte, flow *ipwire.Flow) {
-	if isFragment(packet, flow) {
+	if isFragment(packet) {
 		whole, err := s.reassembler.Add(s.now, packet)
 		switch {
 		case err != nil:

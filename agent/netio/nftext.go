@@ -117,7 +117,7 @@ func arriveRules(c Config, d Desired, local bool) []string {
 		}
 	}
 	if local {
-		rules = append(rules, fmt.Sprintf("udp dport { 500, %d } accept", c.Port), "meta l4proto { esp, ah } accept")
+		rules = append(rules, fmt.Sprintf("udp dport { 500, %d } accept", c.Port), "meta l4proto { esp, ah } accept", laterFragment6+"accept")
 		rules = append(rules, dhcp+" accept")
 		rules = append(rules, neighbourRules("accept")...)
 	}
@@ -142,6 +142,11 @@ func arriveRules(c Config, d Desired, local bool) []string {
 	return rules
 }
 
+// laterFragment6 matches IPv6 fragments that have no transport header; behind AH, nft does not even know the protocol.
+// Unlike IPv4's they pass these chains one by one. They are nothing without the first one, which is judged by its
+// headers: Linux drops a first fragment that does not have them all (RFC 7112).
+const laterFragment6 = "exthdr frag exists frag frag-off != 0 "
+
 // ownPackets pass our own outer packets. The mark is not enough: who may open raw sockets may set it too, and on many
 // systems ping does it for any user (ping -m).
 func ownPackets(c Config, d Desired, verdict string) []string {
@@ -149,6 +154,7 @@ func ownPackets(c Config, d Desired, verdict string) []string {
 	rules := []string{
 		ours + fmt.Sprintf("udp sport { 500, %d } ", c.Port) + verdict,
 		ours + "meta l4proto { esp, ah } " + verdict,
+		ours + laterFragment6 + verdict,
 	}
 	for _, u := range d.Uplink {
 		rules = append(rules, ours+fmt.Sprintf("%s daddr %s tcp dport %d ", family(u.Addr()), u.Addr(), u.Port())+verdict)

@@ -78,7 +78,7 @@ func (p *Policy) fragments(dir direction) (out []string) {
 		}
 		later := "ip frag-off & 0x1fff != 0 "
 		if !l.is4 {
-			later = "exthdr frag exists frag frag-off != 0 "
+			later = laterFragment6
 		}
 		out = append(out, l.addresses(dir, true)+r.addresses(dir, false)+later+protoMatch(proto))
 	})
@@ -226,7 +226,7 @@ func opaqueMatches(proto uint8, is4 bool) []string {
 	later := protoMatch(proto) + "ip frag-off & 0x1fff != 0 "
 	icmp := uint8(ipwire.ProtoICMP)
 	if !is4 {
-		later, icmp = protoMatch(proto)+"exthdr frag exists frag frag-off != 0 ", ipwire.ProtoICMPv6
+		later, icmp = protoMatch(proto)+laterFragment6, ipwire.ProtoICMPv6
 	}
 	shows := append(slices.Clone(ported), icmp)
 	switch {
