@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"sallyport.dev/sallyport/services/atomicfile"
 )
 
 // stateFile is what must be known at boot and by a cleanup after a kill: the configuration by which
@@ -76,37 +78,10 @@ func (s *state) save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("netio: save guard: %w", err)
 	}
-	if err := replaceFile(dir, stateFile, append(text, '\n')); err != nil {
+	if err := atomicfile.Replace(filepath.Join(dir, stateFile), append(text, '\n')); err != nil {
 		return fmt.Errorf("netio: save guard: %w", err)
 	}
 	return nil
-}
-
-func replaceFile(dir, name string, content []byte) error {
-	f, err := os.CreateTemp(dir, name+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, name))
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 func removeState(dir string) error {
