@@ -16,6 +16,12 @@ for need in "${needs[@]}"; do
 done
 # The wire format's test opens ESP with scapy, by Debian's own Python.
 /usr/bin/python3 -c 'import cryptography, scapy' 2>/dev/null || missing+=(python3-scapy python3-cryptography)
+# The interoperability test boots Debian's stock kernel, which has ESP and AH. The cloud kernel has no 9p.
+if [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ]; then
+  command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
+  find /boot -maxdepth 1 -name 'vmlinuz-*-amd64' ! -name '*-cloud-*' ! -name '*-rt-*' 2>/dev/null | grep -q . ||
+    missing+=(linux-image-amd64)
+fi
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi

@@ -1,0 +1,173 @@
+//go:build linux
+
+package interop
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"sallyport.dev/sallyport/deploy/interop/station"
+)
+
+// Side is one end of the cases: what installs their SAs and policies there.
+type Side interface {
+	// Station is the station there.
+	Station() *station.Client
+	// Install makes the SAs, the policies and the addresses of these cases.
+	Install(ctx context.Context, cases []Keyed) error
+	// Traffic is, by SPI, the number of packets that the SA there has protected or opened.
+	Traffic(ctx context.Context) (map[uint32]uint64, error)
+	// Errors are the counters of what went wrong there since Install, by name; zeros are left out.
+	Errors(ctx context.Context) (map[string]uint64, error)
+	// Clear removes what Install made.
+	Clear(ctx context.Context) error
+}
+
+// place is an end's place in the topology.
+type place struct {
+	end  End
+	link string // the device
+}
+
+// prepare are the lines of `ip -batch` that make what all cases need: outer addresses, and routes to the other end's
+// inner ones. Those go to the link, so that what no policy takes is seen there.
+func (p place) prepare() string {
+	lines := []string{
+		fmt.Sprintf("address add %v%s dev %s", outer(IPv4, p.end), outerPrefix4, p.link),
+		fmt.Sprintf("address add %v%s dev %s nodad", outer(IPv6, p.end), outerPrefix6, p.link),
+		fmt.Sprintf("route add %v/17 dev %s", own(20, IPv4, 0, p.end.other()), p.link),
+		fmt.Sprintf("route add %v/112 dev %s", own(20, IPv6, 0, p.end.other()), p.link),
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// addresses are the lines of `ip -batch` that make the cases' own addresses.
+func (p place) addresses(cases []Keyed) string {
+	var b strings.Builder
+	for _, c := range cases {
+		device, bits, more := p.link, map[Family]int{IPv4: 16, IPv6: 64}[c.Inner], ""
+		if c.Mode == Tunnel {
+			device, bits = "lo", map[Family]int{IPv4: 32, IPv6: 128}[c.Inner]
+		}
+		if c.Inner == IPv6 {
+			more = " nodad"
+		}
+		fmt.Fprintf(&b, "address add %v/%d dev %s%s\n", c.Address(p.end), bits, device, more)
+	}
+	return b.String()
+}
+
+// clear is the script that removes the cases' own addresses.
+func (p place) clear() string {
+	return fmt.Sprintf(`ip -4 address flush dev lo to 10.20.0.0/16
+ip -6 address flush dev lo to fd20::/64
+ip -4 address flush dev %[1]s to 10.30.0.0/16
+ip -6 address flush dev %[1]s to fd30::/64
+`, p.link)
+}
+
+// KernelSide is an end whose IPsec is the kernel's.
+type KernelSide struct {
+	place
+	station *station.Client
+}
+
+// NewKernelSide prepares an end on a device of the station's.
+func NewKernelSide(ctx context.Context, end End, link string, s *station.Client) (*KernelSide, error) {
+	k := &KernelSide{place: place{end: end, link: link}, station: s}
+	if _, err := s.Run(ctx, "ip -batch -", []byte(k.prepare())); err != nil {
+		return nil, err
+	}
+	if err := s.Decapsulate(ctx, port4500); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Station implements Side.
+func (k *KernelSide) Station() *station.Client { return k.station }
+
+// Install implements Side.
+func (k *KernelSide) Install(ctx context.Context, cases []Keyed) error {
+	var b strings.Builder
+	b.WriteString(k.addresses(cases))
+	for _, c := range cases {
+		b.WriteString(c.xfrm(k.end, true))
+	}
+	_, err := k.station.Run(ctx, "ip -batch -", []byte(b.String()))
+	return err
+}
+
+// Clear implements Side.
+func (k *KernelSide) Clear(ctx context.Context) error {
+	_, err := k.station.Run(ctx, "ip xfrm policy flush\nip xfrm state flush\n"+k.clear(), nil)
+	return err
+}
+
+// Traffic implements Side.
+func (k *KernelSide) Traffic(ctx context.Context) (map[uint32]uint64, error) {
+	out, err := k.station.Run(ctx, "ip -s xfrm state", nil)
+	if err != nil {
+		return nil, err
+	}
+	return parseTraffic(out)
+}
+
+// parseTraffic reads `ip -s xfrm state`: a line "proto esp spi 0x51000001(…) …", some lines below it
+// "lifetime current:" and then "84(bytes), 1(packets)".
+func parseTraffic(out string) (map[uint32]uint64, error) {
+	traffic := map[uint32]uint64{}
+	var spi uint32
+	current := false
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if _, after, found := strings.Cut(line, " spi 0x"); found && strings.HasPrefix(line, "proto ") {
+			digits, _, _ := strings.Cut(after, "(")
+			n, err := strconv.ParseUint(strings.Fields(digits)[0], 16, 32)
+			if err != nil {
+				return nil, fmt.Errorf("interop: ip -s xfrm state: %q: %w", line, err)
+			}
+			spi, current = uint32(n), false
+		}
+		if current {
+			_, after, _ := strings.Cut(line, ", ")
+			digits, _, found := strings.Cut(after, "(packets)")
+			n, err := strconv.ParseUint(digits, 10, 64)
+			if err != nil || !found {
+				return nil, fmt.Errorf("interop: ip -s xfrm state: %q: no number of packets", line)
+			}
+			traffic[spi] = n
+			current = false
+		}
+		if line == "lifetime current:" {
+			current = true
+		}
+	}
+	return traffic, nil
+}
+
+// Errors implements Side: /proc/net/xfrm_stat, which counts from the boot on. A batch with errors leaves them to the
+// following ones, so the caller compares.
+func (k *KernelSide) Errors(ctx context.Context) (map[string]uint64, error) {
+	out, err := k.station.Run(ctx, "cat /proc/net/xfrm_stat", nil)
+	if err != nil {
+		return nil, err
+	}
+	errors := map[string]uint64{}
+	for line := range strings.Lines(out) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			continue
+		}
+		n, err := strconv.ParseUint(fields[1], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("interop: /proc/net/xfrm_stat: %q: %w", line, err)
+		}
+		if n != 0 {
+			errors[fields[0]] = n
+		}
+	}
+	return errors, nil
+}
