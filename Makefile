@@ -22,8 +22,12 @@ build: ## Build sallyport-controller, sallyport-agent and sallyport into bin/
 setup: ## Install, or name, the system packages that the demo and the tests need
 	@deploy/ci/setup.sh
 
+.PHONY: setup-demo
+setup-demo:
+	@deploy/ci/setup.sh demo
+
 .PHONY: demo
-demo: setup build ## Three hosts, keyed by a controller, talking through ESP, in network namespaces
+demo: setup-demo build ## Three hosts, keyed by a controller, talking through ESP, in network namespaces
 	bin/sallyport lab demo
 
 .PHONY: test

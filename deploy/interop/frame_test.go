@@ -105,6 +105,7 @@ func TestJudgeWire(t *testing.T) {
 	}{
 		{"all well", Seen{Packets: map[uint32]map[Carrier]int{k.SPI[0]: {good: 9}, k.SPI[1]: {good: 9}}}, "", 0},
 		{"one way only", Seen{Packets: map[uint32]map[Carrier]int{k.SPI[0]: {good: 9}}}, "carried 0 packets of the SA to theirs", 0},
+		{"transport mode, not fragmented", Seen{Packets: map[uint32]map[Carrier]int{k.SPI[0]: {good: 9}, k.SPI[1]: {good: 9}}}, "carried no fragment of the SA to ours", 0},
 		{"in UDP", Seen{Packets: map[uint32]map[Carrier]int{k.SPI[0]: {good: 9}, k.SPI[1]: {good: 9, {ESP, UDP, IPv4}: 1}}}, "as udp esp over IPv4", 0},
 		{"in clear", Seen{
 			Packets: map[uint32]map[Carrier]int{k.SPI[0]: {good: 9}, k.SPI[1]: {good: 9}},
@@ -116,6 +117,10 @@ func TestJudgeWire(t *testing.T) {
 		}, "", 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			k := k
+			if strings.HasPrefix(test.name, "transport") {
+				k.Mode = Transport
+			}
 			results := []Result{{Case: k.Case}}
 			notes := judgeWire(test.seen, []Keyed{k}, results)
 			got := strings.Join(results[0].Failures, "; ")

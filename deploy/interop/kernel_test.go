@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestKernel(t *testing.T) {
 	defer cancel()
 	begin := time.Now()
 	lab := openLab(t, ctx)
-	runner := &Runner{Log: t.Logf, Captures: t.ArtifactDir()}
+	runner := &Runner{Log: t.Logf, Captures: t.ArtifactDir()} // kept with -artifacts, else removed
 	var agent string
 	if os.Getenv(environmentBoth) != "" {
 		bothKernels(t, ctx, lab, runner)
@@ -123,8 +124,12 @@ func openLab(t *testing.T, ctx context.Context) *Lab {
 // build makes a static binary of one of our packages.
 func build(t *testing.T, folder, name, pkg string) string {
 	t.Helper()
+	version, err := exec.Command("git", "describe", "--tags", "--always", "--dirty").Output()
+	if err != nil {
+		version = []byte("unknown") // not a checkout
+	}
 	path := filepath.Join(folder, name)
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, pkg)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version="+strings.TrimSpace(string(version)), "-o", path, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
@@ -152,11 +157,11 @@ func withAgent(t *testing.T, ctx context.Context, lab *Lab, runner *Runner) stri
 		}
 	})
 	runner.Ours = agent
-	out, err := exec.CommandContext(ctx, agent.Binary, "--version").CombinedOutput()
+	out, err := exec.CommandContext(ctx, agent.Binary, "version").CombinedOutput()
 	if err != nil {
-		t.Fatalf("sallyport-agent --version: %v: %s", err, out)
+		t.Fatalf("sallyport-agent version: %v: %s", err, out)
 	}
-	return string(out)
+	return "sallyport-agent " + strings.TrimSpace(string(out))
 }
 
 // bothKernels puts both ends into namespaces of the guest.

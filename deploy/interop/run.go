@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -120,7 +122,7 @@ func (r *Runner) exchange(ctx context.Context, c Keyed) []string {
 		}
 	}
 	try("transfer", r.Ours.Station().Transfer(ctx, station.Transfer{
-		Source: c.Address(Ours), Destination: c.Address(Theirs), Size: transferSize, Secret: c.Confidential(), Timeout: transferTimeout,
+		Source: c.Address(Ours), Destination: netip.AddrPortFrom(c.Address(Theirs), station.Port), Size: transferSize, Secret: c.Confidential(), Timeout: transferTimeout,
 	}))
 	return failures
 }
@@ -168,6 +170,10 @@ func judgeWire(seen Seen, cases []Keyed, results []Result) []string {
 			if n := seen.Packets[spi][want]; n < leastPackets {
 				results[i].fail("the wire has carried %d packets of the SA to %s, SPI %#x", n, End(to), spi)
 			}
+			// RFC 4303 section 3.3.4, RFC 4302 section 3.3.4: the datagram is protected whole, and fragmented then.
+			if c.Mode == Transport && seen.Fragments[spi] == 0 {
+				results[i].fail("the wire has carried no fragment of the SA to %s, SPI %#x", End(to), spi)
+			}
 			for carrier, n := range seen.Packets[spi] {
 				if carrier != want {
 					results[i].fail("the wire has carried %d packets with SPI %#x as %v, wanted %v", n, spi, carrier, want)
@@ -210,21 +216,21 @@ func (r *Runner) again(ctx context.Context, cases []Keyed, results []Result) {
 			continue
 		}
 		recorded++
-		path := fmt.Sprintf("%s/%04d.pcap", r.Captures, result.Number)
-		stop, err := r.Wire.Record(path)
+		name := fmt.Sprintf("%04d.pcap", result.Number)
+		stop, err := r.Wire.Record(filepath.Join(r.Captures, name))
 		if err != nil {
 			once.Do(func() { r.Log("nothing is recorded: %v", err) })
 			return
 		}
 		failures := r.exchange(ctx, cases[i])
 		if err := stop(); err != nil {
-			r.Log("%s: %v", path, err)
+			r.Log("%s: %v", name, err)
 		}
 		verdict := "failed again: " + strings.Join(failures, "; ")
 		if len(failures) == 0 {
 			verdict = "passed alone"
 		}
-		results[i].fail("once more, packets in %s: %s", path, verdict)
+		results[i].fail("once more, packets in %s: %s", name, verdict)
 	}
 }
 

@@ -56,7 +56,7 @@ func run(dial, namespace string, fd int) error {
 }
 
 func serve(conn net.Conn) error {
-	s, err := station.New()
+	s, err := station.New(station.Port)
 	if err != nil {
 		return err
 	}

@@ -28,12 +28,13 @@ type Station struct {
 	mu      sync.Mutex
 	sockets map[uint16]io.Closer // that decapsulate, by port
 	echo    uint16               // the last echo's identifier
+	port    uint16               // of the transfer server
 }
 
-// New makes a station and starts its transfer server on every address.
-func New() (*Station, error) {
+// New makes a station and starts its transfer server on every address, on a TCP port: Port but in tests.
+func New(port uint16) (*Station, error) {
 	s := &Station{sockets: map[uint16]io.Closer{}}
-	if err := s.listen(); err != nil {
+	if err := s.listen(port); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Port is the TCP port of every station's transfer server.
+// Port is the TCP port of a station's transfer server.
 const Port = 7100
 
 // mostTransfer bounds a transfer, bytes.
@@ -27,10 +27,11 @@ const transferTimeout = time.Minute
 
 // Transfer is Size bytes by TCP to the other end's station, and as many back.
 type Transfer struct {
-	Source, Destination netip.Addr
-	Size                int
-	Secret              bool
-	Timeout             time.Duration
+	Source      netip.Addr
+	Destination netip.AddrPort // the port is Port
+	Size        int
+	Secret      bool
+	Timeout     time.Duration
 }
 
 // On the connection, numbers big-endian:
@@ -51,7 +52,7 @@ func (s *Station) Transfer(t Transfer, out *Answered) error {
 	ctx, cancel := context.WithTimeout(context.Background(), t.Timeout)
 	defer cancel()
 	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(t.Source, 0))}
-	conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(t.Destination, Port).String())
+	conn, err := dialer.DialContext(ctx, "tcp", t.Destination.String())
 	if err != nil {
 		return fmt.Errorf("station: %w", err)
 	}
@@ -80,11 +81,12 @@ func (s *Station) Transfer(t Transfer, out *Answered) error {
 }
 
 // listen starts the transfer server; it lives as long as the process.
-func (s *Station) listen() error {
-	l, err := net.Listen("tcp", ":"+strconv.Itoa(Port))
+func (s *Station) listen(port uint16) error {
+	l, err := net.Listen("tcp", ":"+strconv.Itoa(int(port)))
 	if err != nil {
 		return fmt.Errorf("station: %w", err)
 	}
+	s.port = l.Addr().(*net.TCPAddr).AddrPort().Port()
 	go func() {
 		for {
 			conn, err := l.Accept()
