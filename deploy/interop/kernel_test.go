@@ -4,6 +4,7 @@ package interop
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/deploy/interop/kernelpeer"
+	"sallyport.dev/sallyport/deploy/interop/station"
 )
 
 // batch is the number of cases that are installed at once.
@@ -47,6 +49,7 @@ func TestKernel(t *testing.T) {
 	} else {
 		runner.Wire = lab.Wire
 		agent = withAgent(t, ctx, lab, runner)
+		readerSees(t, ctx, lab)
 	}
 	results, notes := runCases(t, ctx, runner, cases)
 	if report == "" {
@@ -162,6 +165,28 @@ func withAgent(t *testing.T, ctx context.Context, lab *Lab, runner *Runner) stri
 		t.Fatalf("sallyport-agent version: %v: %s", err, out)
 	}
 	return "sallyport-agent " + strings.TrimSpace(string(out))
+}
+
+// readerSees proves, before anything is installed, that what passes in clear does not pass unseen.
+func readerSees(t *testing.T, ctx context.Context, lab *Lab) {
+	t.Helper()
+	lab.Wire.Take()
+	for _, f := range []Family{IPv4, IPv6} {
+		echo := station.Echo{Source: outer(f, Ours), Destination: outer(f, Theirs), Size: 100, Secret: true, Timeout: echoTimeout}
+		if err := lab.Here.Ping(ctx, echo); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, echoTimeout)
+		for sources := map[netip.Addr]bool{}; !sources[echo.Source] || !sources[echo.Destination]; {
+			if ctx.Err() != nil {
+				t.Fatalf("an echo over IPv%d in clear was seen from %v only", f, sources)
+			}
+			for _, c := range lab.Wire.Take().Clear { // the reader may be a moment behind
+				sources[c.Source] = sources[c.Source] || strings.Contains(c.What, "in clear")
+			}
+		}
+		cancel()
+	}
 }
 
 // bothKernels puts both ends into namespaces of the guest.

@@ -32,13 +32,13 @@ type place struct {
 }
 
 // prepare are the lines of `ip -batch` that make what all cases need: outer addresses, and routes to the other end's
-// inner ones. Those go to the link, so that what no policy takes is seen there.
+// inner ones. Those go there by the link, so that what no policy takes is seen on it.
 func (p place) prepare() string {
 	lines := []string{
 		fmt.Sprintf("address add %v%s dev %s", outer(IPv4, p.end), outerPrefix4, p.link),
 		fmt.Sprintf("address add %v%s dev %s nodad", outer(IPv6, p.end), outerPrefix6, p.link),
-		fmt.Sprintf("route add %v/17 dev %s", own(20, IPv4, 0, p.end.other()), p.link),
-		fmt.Sprintf("route add %v/112 dev %s", own(20, IPv6, 0, p.end.other()), p.link),
+		fmt.Sprintf("route add %v/17 via %v", own(20, IPv4, 0, p.end.other()), outer(IPv4, p.end.other())),
+		fmt.Sprintf("route add %v/112 via %v", own(20, IPv6, 0, p.end.other()), outer(IPv6, p.end.other())),
 	}
 	return strings.Join(lines, "\n") + "\n"
 }
@@ -93,6 +93,7 @@ func (k *KernelSide) Station() *station.Client { return k.station }
 func (k *KernelSide) Install(ctx context.Context, cases []Keyed) error {
 	var b strings.Builder
 	b.WriteString(k.addresses(cases))
+	b.WriteString(neighbours())
 	for _, c := range cases {
 		b.WriteString(c.xfrm(k.end, true))
 	}

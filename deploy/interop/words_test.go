@@ -48,24 +48,24 @@ func TestXfrm(t *testing.T) {
 			Case{Number: 7, Inner: IPv6, Outer: IPv4, Encapsulation: UDP, ESN: true, Suite: suite(t, "aes128gcm8")},
 			`xfrm state add src 10.10.0.2 dst 10.10.0.1 proto esp spi 0x51000007 reqid 7 mode tunnel replay-window 64 replay-oseq 0xffffffb0 flag esn af-unspec aead 'rfc4106(gcm(aes))' 0x` + strings.Repeat("11", 20) + ` 64 encap espinudp 4500 4500 0.0.0.0
 xfrm state add src 10.10.0.1 dst 10.10.0.2 proto esp spi 0x52000007 reqid 7 mode tunnel replay-window 64 flag esn af-unspec aead 'rfc4106(gcm(aes))' 0x` + strings.Repeat("22", 20) + ` 64 encap espinudp 4500 4500 0.0.0.0
-xfrm policy add src fd20::2:7 dst fd20::1:7 dir out tmpl src 10.10.0.2 dst 10.10.0.1 proto esp reqid 7 mode tunnel
-xfrm policy add src fd20::1:7 dst fd20::2:7 dir in tmpl src 10.10.0.1 dst 10.10.0.2 proto esp reqid 7 mode tunnel
+xfrm policy add src fd20::2:7 dst fd20::1:7 dir out priority 20 tmpl src 10.10.0.2 dst 10.10.0.1 proto esp reqid 7 mode tunnel
+xfrm policy add src fd20::1:7 dst fd20::2:7 dir in priority 20 tmpl src 10.10.0.1 dst 10.10.0.2 proto esp reqid 7 mode tunnel
 `,
 		}, {
 			"transport mode with a cipher and an integrity algorithm",
 			Case{Number: 7, Mode: Transport, Inner: IPv4, Outer: IPv4, Suite: suite(t, "null-sha1")},
 			`xfrm state add src 10.30.128.7 dst 10.30.0.7 proto esp spi 0x51000007 reqid 7 mode transport replay-window 128 enc 'ecb(cipher_null)' "" auth-trunc 'hmac(sha1)' 0x` + strings.Repeat("11", 20) + ` 96
 xfrm state add src 10.30.0.7 dst 10.30.128.7 proto esp spi 0x52000007 reqid 7 mode transport replay-window 128 enc 'ecb(cipher_null)' "" auth-trunc 'hmac(sha1)' 0x` + strings.Repeat("22", 20) + ` 96
-xfrm policy add src 10.30.128.7 dst 10.30.0.7 dir out tmpl proto esp reqid 7 mode transport
-xfrm policy add src 10.30.0.7 dst 10.30.128.7 dir in tmpl proto esp reqid 7 mode transport
+xfrm policy add src 10.30.128.7 dst 10.30.0.7 dir out priority 20 tmpl proto esp reqid 7 mode transport
+xfrm policy add src 10.30.0.7 dst 10.30.128.7 dir in priority 20 tmpl proto esp reqid 7 mode transport
 `,
 		}, {
 			"AH as RFC 4302 aligns it",
 			Case{Number: 7, Protocol: AH, Mode: Transport, Inner: IPv4, Outer: IPv4, Integrity: integrity(t, "aesxcbc")},
 			`xfrm state add src 10.30.128.7 dst 10.30.0.7 proto ah spi 0x51000007 reqid 7 mode transport replay-window 128 flag align4 auth-trunc 'xcbc(aes)' 0x` + strings.Repeat("11", 16) + ` 96
 xfrm state add src 10.30.0.7 dst 10.30.128.7 proto ah spi 0x52000007 reqid 7 mode transport replay-window 128 flag align4 auth-trunc 'xcbc(aes)' 0x` + strings.Repeat("22", 16) + ` 96
-xfrm policy add src 10.30.128.7 dst 10.30.0.7 dir out tmpl proto ah reqid 7 mode transport
-xfrm policy add src 10.30.0.7 dst 10.30.128.7 dir in tmpl proto ah reqid 7 mode transport
+xfrm policy add src 10.30.128.7 dst 10.30.0.7 dir out priority 20 tmpl proto ah reqid 7 mode transport
+xfrm policy add src 10.30.0.7 dst 10.30.128.7 dir in priority 20 tmpl proto ah reqid 7 mode transport
 `,
 		},
 	} {

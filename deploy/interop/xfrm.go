@@ -37,11 +37,32 @@ func (k Keyed) xfrm(here End, wrap bool) string {
 		if direction == "in" {
 			from, to = there, here
 		}
-		fmt.Fprintf(&b, "xfrm policy add src %v dst %v dir %s tmpl", k.Address(from), k.Address(to), direction)
+		fmt.Fprintf(&b, "xfrm policy add src %v dst %v dir %s priority %d tmpl",
+			k.Address(from), k.Address(to), direction, priorityCase)
 		if k.Mode == Tunnel {
 			fmt.Fprintf(&b, " src %v dst %v", k.OuterAddress(from), k.OuterAddress(to))
 		}
 		fmt.Fprintf(&b, " proto %v reqid %d mode %v\n", k.Protocol, k.Number, k.Mode)
+	}
+	return b.String()
+}
+
+// The priorities of the kernel's policies: the lowest number is asked first.
+const (
+	priorityNeighbours = 10
+	priorityCase       = 20
+)
+
+// neighbours are the lines that let neighbour discovery (RFC 4861) bypass. In transport mode the neighbours' addresses
+// are the selectors', and the kernel would seal its advertisements: nobody can find the neighbour to whom to seal.
+func neighbours() string {
+	const first, last = 133, 137 // ICMPv6 types, router solicitation to redirect
+	var b strings.Builder
+	for kind := first; kind <= last; kind++ {
+		for _, direction := range []string{"out", "in"} {
+			fmt.Fprintf(&b, "xfrm policy add src ::/0 dst ::/0 proto ipv6-icmp type %d code 0 dir %s priority %d action allow\n",
+				kind, direction, priorityNeighbours)
+		}
 	}
 	return b.String()
 }
