@@ -53,9 +53,8 @@ func (a *AgentSide) Install(ctx context.Context, cases []Keyed) error {
 	if err := os.WriteFile(file, []byte(Manual(cases)), 0o600); err != nil {
 		return fmt.Errorf("interop: %w", err)
 	}
-	// Keys are used once: the state of the last batch's must not meet these.
-	if err := os.RemoveAll(a.folder("state")); err != nil {
-		return fmt.Errorf("interop: %w", err)
+	if err := a.state(cases); err != nil {
+		return err
 	}
 	arguments := append([]string{"run", "--manual", file, "--run-dir", a.folder("run")}, a.names()...)
 	a.log.Reset()
@@ -70,6 +69,20 @@ func (a *AgentSide) Install(ctx context.Context, cases []Keyed) error {
 }
 
 func (a *AgentSide) folder(name string) string { return filepath.Join(a.Lab.Folder, name) }
+
+// state makes a new state directory. It says that the numbers of the keys with ESN have been used until nearWrap.
+func (a *AgentSide) state(cases []Keyed) error {
+	reserved, err := reservations(cases)
+	if err != nil {
+		return err
+	}
+	folder := a.folder("state")
+	if err := errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o700),
+		os.WriteFile(filepath.Join(folder, "manual-sequence.json"), reserved, 0o600)); err != nil {
+		return fmt.Errorf("interop: %w", err)
+	}
+	return nil
+}
 
 // names are the flags that `run` and `cleanup` must be given alike.
 func (a *AgentSide) names() []string { return []string{"--state-dir", a.folder("state")} }
@@ -113,21 +126,22 @@ func (a *AgentSide) ask(ctx context.Context, command string) ([]byte, error) {
 }
 
 // Traffic implements Side.
-func (a *AgentSide) Traffic(ctx context.Context) (map[uint32]uint64, error) {
+func (a *AgentSide) Traffic(ctx context.Context) (map[uint32]Traffic, error) {
 	out, err := a.ask(ctx, "sa")
 	if err != nil {
 		return nil, err
 	}
 	var associations []struct {
-		SPI     uint32 `json:"spi"`
-		Packets uint64 `json:"packets"`
+		SPI      uint32 `json:"spi"`
+		Packets  uint64 `json:"packets"`
+		Sequence uint64 `json:"sequence"`
 	}
 	if err := json.Unmarshal(out, &associations); err != nil {
 		return nil, fmt.Errorf("interop: sallyport-agent sa: %w: %s", err, out)
 	}
-	traffic := map[uint32]uint64{}
+	traffic := map[uint32]Traffic{}
 	for _, sa := range associations {
-		traffic[sa.SPI] = sa.Packets
+		traffic[sa.SPI] = Traffic{Packets: sa.Packets, Sequence: sa.Sequence}
 	}
 	return traffic, nil
 }

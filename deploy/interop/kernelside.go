@@ -17,12 +17,18 @@ type Side interface {
 	Station() *station.Client
 	// Install makes the SAs, the policies and the addresses of these cases.
 	Install(ctx context.Context, cases []Keyed) error
-	// Traffic is, by SPI, the number of packets that the SA there has protected or opened.
-	Traffic(ctx context.Context) (map[uint32]uint64, error)
+	// Traffic is what the SAs there have carried, by SPI.
+	Traffic(ctx context.Context) (map[uint32]Traffic, error)
 	// Errors are the counters of what went wrong there since Install, by name; zeros are left out.
 	Errors(ctx context.Context) (map[string]uint64, error)
 	// Clear removes what Install made.
 	Clear(ctx context.Context) error
+}
+
+// Traffic is what an SA has carried.
+type Traffic struct {
+	Packets  uint64 // protected or opened
+	Sequence uint64 // the last number sent, or the highest received; of a kernel, only with ESN
 }
 
 // place is an end's place in the topology.
@@ -108,7 +114,7 @@ func (k *KernelSide) Clear(ctx context.Context) error {
 }
 
 // Traffic implements Side.
-func (k *KernelSide) Traffic(ctx context.Context) (map[uint32]uint64, error) {
+func (k *KernelSide) Traffic(ctx context.Context) (map[uint32]Traffic, error) {
 	out, err := k.station.Run(ctx, "ip -s xfrm state", nil)
 	if err != nil {
 		return nil, err
@@ -116,34 +122,41 @@ func (k *KernelSide) Traffic(ctx context.Context) (map[uint32]uint64, error) {
 	return parseTraffic(out)
 }
 
-// parseTraffic reads `ip -s xfrm state`: a line "proto esp spi 0x51000001(…) …", some lines below it
-// "lifetime current:" and then "84(bytes), 1(packets)".
-func parseTraffic(out string) (map[uint32]uint64, error) {
-	traffic := map[uint32]uint64{}
+// parseTraffic reads `ip -s xfrm state`. Of an SA's lines, these matter, in this order:
+//
+//	proto esp spi 0x51000001(1358954497) …
+//	seq-hi 0x1, seq 0x12, oseq-hi 0x0, oseq 0x0        with ESN
+//	lifetime current:
+//	84(bytes), 1(packets)
+func parseTraffic(out string) (map[uint32]Traffic, error) {
+	traffic := map[uint32]Traffic{}
 	var spi uint32
-	current := false
+	current := false // the line before was "lifetime current:"
 	for line := range strings.Lines(out) {
 		line = strings.TrimSpace(line)
-		if _, after, found := strings.Cut(line, " spi 0x"); found && strings.HasPrefix(line, "proto ") {
+		sa := traffic[spi]
+		var err error
+		switch {
+		case strings.HasPrefix(line, "proto "):
+			_, after, _ := strings.Cut(line, " spi 0x")
 			digits, _, _ := strings.Cut(after, "(")
-			n, err := strconv.ParseUint(strings.Fields(digits)[0], 16, 32)
-			if err != nil {
-				return nil, fmt.Errorf("interop: ip -s xfrm state: %q: %w", line, err)
-			}
-			spi, current = uint32(n), false
+			var n uint64
+			n, err = strconv.ParseUint(digits, 16, 32)
+			spi, sa = uint32(n), Traffic{}
+		case strings.HasPrefix(line, "seq-hi "):
+			var seqHi, seq, oseqHi, oseq uint64
+			_, err = fmt.Sscanf(line, "seq-hi 0x%x, seq 0x%x, oseq-hi 0x%x, oseq 0x%x", &seqHi, &seq, &oseqHi, &oseq)
+			sa.Sequence = max(seqHi<<32|seq, oseqHi<<32|oseq)
+		case current:
+			var bytes uint64
+			_, err = fmt.Sscanf(line, "%d(bytes), %d(packets)", &bytes, &sa.Packets)
 		}
-		if current {
-			_, after, _ := strings.Cut(line, ", ")
-			digits, _, found := strings.Cut(after, "(packets)")
-			n, err := strconv.ParseUint(digits, 10, 64)
-			if err != nil || !found {
-				return nil, fmt.Errorf("interop: ip -s xfrm state: %q: no number of packets", line)
-			}
-			traffic[spi] = n
-			current = false
+		if err != nil {
+			return nil, fmt.Errorf("interop: ip -s xfrm state: %q: %w", line, err)
 		}
-		if line == "lifetime current:" {
-			current = true
+		current = line == "lifetime current:"
+		if spi != 0 {
+			traffic[spi] = sa
 		}
 	}
 	return traffic, nil

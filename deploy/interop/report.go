@@ -40,7 +40,7 @@ Written by `+"`make interop-kernel`"+`; do not edit.
 Each case is one pair of SAs. Both ends send ICMP echoes with 56, 1300 and 4000 bytes, the last one fragmented; %d bytes
 go there and as many come back by TCP, and are compared. The counters of both ends must have grown, no error counter
 of the kernel may have, and what passed the link must have been ESP or AH as the case says, under the case's SPIs, and
-nothing in clear. With ESN the kernel's numbers begin shortly before 2^32 and pass it.
+nothing in clear. With ESN both ends' numbers begin shortly before 2^32 and pass it.
 
 `, r.Date.UTC().Format("2006-01-02 15:04 UTC"), r.Kernel, r.Agent, len(r.Results), len(r.Results)-len(failed),
 		r.Took.Round(time.Second), transferSize)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -140,8 +141,12 @@ func (r *Runner) judge(ctx context.Context, cases []Keyed, results []Result, bef
 		}
 		for i, c := range cases {
 			for to, spi := range c.SPI {
-				if n := traffic[spi]; n < leastPackets {
-					results[i].fail("%s: the SA to %s, SPI %#x, has carried %d packets", r.side(e).Station().Name, End(to), spi, n)
+				sa := traffic[spi]
+				if sa.Packets < leastPackets {
+					results[i].fail("%s: the SA to %s, SPI %#x, has carried %d packets", r.side(e).Station().Name, End(to), spi, sa.Packets)
+				}
+				if c.ESN && sa.Sequence <= math.MaxUint32 {
+					results[i].fail("%s: the SA to %s, SPI %#x, has not passed 2^32: %d", r.side(e).Station().Name, End(to), spi, sa.Sequence)
 				}
 			}
 		}

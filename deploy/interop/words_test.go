@@ -126,7 +126,7 @@ func TestParseTraffic(t *testing.T) {
 	replay-window 0 seq 0x00000000 flag esn (0x10000000)
 	aead rfc4106(gcm(aes)) 0x22 (160 bits) 64
 	anti-replay esn context:
-	 seq-hi 0x0, seq 0x0, oseq-hi 0x0, oseq 0x3
+	 seq-hi 0x0, seq 0x0, oseq-hi 0x1, oseq 0x3
 	lifetime config:
 	  limit: soft (INF)(bytes), hard (INF)(bytes)
 	lifetime current:
@@ -143,10 +143,10 @@ src 10.10.0.2 dst 10.10.0.1
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := map[uint32]uint64{0x52000007: 3, 0x51000007: 0}; !maps.Equal(got, want) {
+	if want := map[uint32]Traffic{0x52000007: {3, 1<<32 + 3}, 0x51000007: {}}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	for _, bad := range []string{"proto esp spi 0xzz(1)\n", "lifetime current:\n 252(bytes)\n"} {
+	for _, bad := range []string{"proto esp spi 0xzz(1)\n", "proto esp\n", "seq-hi 0x0\n", "lifetime current:\n 252(bytes)\n"} {
 		if _, err := parseTraffic(bad); err == nil {
 			t.Errorf("%q was understood", bad)
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// nearWrap is where the kernel's sequence numbers begin with ESN, so that a case crosses 2^32 (RFC 4303 appendix A). It lies
+// nearWrap is where sequence numbers begin with ESN, so that a case crosses 2^32 (RFC 4303 appendix A). It lies
 // below the other end's first window, or a number from there would count as one of the past: 2^32 - esnWindow.
 const nearWrap = 0xffffffb0
 
