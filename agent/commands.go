@@ -118,6 +118,31 @@ func saCommand() *cobra.Command {
 }
 
 func printStatus(w io.Writer, s local.Status) error {
+	if s.Manual != "" {
+		fmt.Fprintf(w, "Version:\t%s\n", s.Version)
+		fmt.Fprintf(w, "Keys:\tof the file %s\n", s.Manual)
+	} else {
+		printUplink(w, s)
+	}
+	fmt.Fprintf(w, "Pairs up:\t%d of %d\n", s.PairsUp, s.Pairs)
+	fmt.Fprintf(w, "Associations:\t%d\n", s.Associations)
+	if s.Manual == "" {
+		fmt.Fprintf(w, "Alone:\t%s without the controller\n", seconds(s.AloneSeconds))
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintf(w, "PEER\tUP\tPATH\tIN\tOUT\tHEARD\n")
+	for _, p := range s.Peers {
+		heard := "never"
+		if p.ReceivedSecondsAgo >= 0 {
+			heard = seconds(p.ReceivedSecondsAgo) + " ago"
+		}
+		fmt.Fprintf(w, "%s\t%v\t%s\t%d\t%d\t%s\n", p.Host, p.Up, orDash(p.Remote), p.InboundGeneration, p.OutboundGeneration, heard)
+	}
+	return nil
+}
+
+// printUplink prints how the agent stands with its controller.
+func printUplink(w io.Writer, s local.Status) {
 	up := s.Uplink
 	fmt.Fprintf(w, "Host:\t%s\n", orDash(up.Host))
 	fmt.Fprintf(w, "Version:\t%s\n", s.Version)
@@ -130,18 +155,6 @@ func printStatus(w io.Writer, s local.Status) error {
 	if !up.CertificateNotAfter.IsZero() {
 		fmt.Fprintf(w, "Certificate:\tuntil %s\n", up.CertificateNotAfter.Format(time.DateTime))
 	}
-	fmt.Fprintf(w, "Pairs up:\t%d of %d\n", s.PairsUp, s.Pairs)
-	fmt.Fprintf(w, "Associations:\t%d\n", s.Associations)
-	fmt.Fprintf(w, "Alone:\t%s without the controller\n\n", seconds(s.AloneSeconds))
-	fmt.Fprintf(w, "PEER\tUP\tPATH\tIN\tOUT\tHEARD\n")
-	for _, p := range s.Peers {
-		heard := "never"
-		if p.ReceivedSecondsAgo >= 0 {
-			heard = seconds(p.ReceivedSecondsAgo) + " ago"
-		}
-		fmt.Fprintf(w, "%s\t%v\t%s\t%d\t%d\t%s\n", p.Host, p.Up, orDash(p.Remote), p.InboundGeneration, p.OutboundGeneration, heard)
-	}
-	return nil
 }
 
 func printCounters(w io.Writer, c local.Counters) error {

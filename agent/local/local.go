@@ -16,8 +16,10 @@ const Socket = "agent.sock"
 
 // Status is how the agent stands.
 type Status struct {
-	Version string        `json:"version"`
-	Uplink  uplink.Status `json:"uplink"`
+	Version string `json:"version"`
+	// Manual is the file with the keys in keying mode manual, which has no uplink.
+	Manual string        `json:"manual,omitempty"`
+	Uplink uplink.Status `json:"uplink"`
 	// Addresses are the overlay addresses.
 	Addresses []string `json:"addresses"`
 	// Pairs are the hosts that this one may speak with, and PairsUp those with associations both ways.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/agent/datapath"
+	"sallyport.dev/sallyport/agent/netio"
 )
 
 // Drain is how long an inbound SA is kept beside its successor, for packets that are under way.
@@ -27,11 +28,10 @@ type Datapath interface {
 	RemoveOutbound(datapath.SAID) error
 }
 
-// Network has the guard and the routes.
+// Network has the guard and the routes; a *netio.Network.
 type Network interface {
-	// Apply makes the system follow the policies, in order: it leads what is protected to the TUN, and drops
-	// such traffic in clear. The last one takes what no policy matches.
-	Apply(context.Context, []Policy) error
+	// Apply makes the system equal to what is desired.
+	Apply(context.Context, netio.Desired) error
 }
 
 // Config is what NewApplier needs.
@@ -139,7 +139,7 @@ func (a *Applier) Apply(ctx context.Context, f *File) error {
 func (a *Applier) guard(ctx context.Context, policies []Policy, discardRest bool) error {
 	before := a.guarded
 	a.guarded = transition(before, policies)
-	if err := a.config.Network.Apply(ctx, withRest(policies, discardRest)); err != nil {
+	if err := a.config.Network.Apply(ctx, desired(policies, discardRest)); err != nil {
 		return fmt.Errorf("manual: %w", err)
 	}
 	a.guarded = policies

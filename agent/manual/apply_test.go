@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/agent/datapath"
+	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
@@ -27,7 +28,7 @@ type host struct {
 	done     []string
 	failures map[string]error // by the beginning of what is done
 
-	guarded []Policy
+	guarded []netio.Policy
 	pairs   map[datapath.PairID]string
 	in, out map[datapath.SAID]datapath.SA
 	highest map[string]uint32
@@ -63,24 +64,32 @@ func (h *host) fail(begin string, err error) {
 	}
 }
 
-func (h *host) Apply(_ context.Context, policies []Policy) error {
-	var words []string
-	for _, p := range policies {
-		words = append(words, p.Name)
+func (h *host) Apply(_ context.Context, d netio.Desired) error {
+	words := []string{"network"}
+	for _, p := range d.Policies {
+		words = append(words, h.name(p))
 	}
-	if last := policies[len(policies)-1]; last.Name != "default" || len(last.Remote) != 2 {
-		h.t.Errorf("the last policy is %+v", last)
+	if d.DiscardRest {
+		words = append(words, "default")
 	}
-	if err := h.note("network %s", strings.Join(words, " ")); err != nil {
+	if err := h.note("%s", strings.Join(words, " ")); err != nil {
 		return err
 	}
-	h.guarded = policies
+	h.guarded = d.Policies
 	return nil
 }
 
+// name is that of the policy in the tests: they are told apart by their remote side.
+func (h *host) name(p netio.Policy) string {
+	if p.Action == spd.Bypass {
+		return "ssh"
+	}
+	return map[byte]string{1: "a", 2: "b", 3: "c"}[p.Remote[0].First.As4()[1]]
+}
+
 func (h *host) guards(p *datapath.Pair) bool {
-	return slices.ContainsFunc(h.guarded, func(g Policy) bool {
-		return g.Protection != nil && fmt.Sprint(g.Local, g.Remote) == fmt.Sprint(p.Local, p.Remote)
+	return slices.ContainsFunc(h.guarded, func(g netio.Policy) bool {
+		return g.Action == spd.Protect && fmt.Sprint(g.Local, g.Remote) == fmt.Sprint(p.Local, p.Remote)
 	})
 }
 
@@ -341,7 +350,7 @@ func TestApplyFails(t *testing.T) {
 			}
 			for name, p := range map[string]string{"b": "10.2.0.0/16", "a": "10.1.0.0/16"} {
 				sa := slices.ContainsFunc(collect(h.out), func(sa datapath.SA) bool { return h.pairs[sa.Pair] == name })
-				guard := slices.ContainsFunc(h.guarded, func(g Policy) bool { return g.Protection != nil && strings.Contains(fmt.Sprint(g.Remote), p) })
+				guard := slices.ContainsFunc(h.guarded, func(g netio.Policy) bool { return g.Action == spd.Protect && strings.Contains(fmt.Sprint(g.Remote), p) })
 				if sa && !guard {
 					t.Errorf("%s: %s has an SA and is not guarded", step, name)
 				}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"sallyport.dev/sallyport/agent/datapath"
+	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
@@ -44,6 +45,16 @@ func rules(policies []Policy) (all []datapath.Rule) {
 		}
 	}
 	return all
+}
+
+// desired is what the system does with the policies: it leads to the TUN what is protected, and drops that in
+// clear.
+func desired(policies []Policy, discardRest bool) netio.Desired {
+	d := netio.Desired{DiscardRest: discardRest}
+	for _, p := range policies {
+		d.Policies = append(d.Policies, netio.Policy{Action: p.Action, Local: p.Local, Remote: p.Remote})
+	}
+	return d
 }
 
 // said names an SA: the generation of a policy's pair in a direction.

@@ -66,8 +66,13 @@ func (d *decoder) top(f *File, root *yaml.Node) {
 		d.fail(root, nil, "policies is missing: say policies: [] if there are none")
 		return
 	}
+	list := d.list(policies)
+	if len(list) > maxPolicies {
+		d.fail(policies.key, nil, "%d policies: at most %d", len(list), maxPolicies)
+		return
+	}
 	c := newChecker(d)
-	for i, n := range d.list(policies) {
+	for i, n := range list {
 		p, at, ok := d.policy(n, fmt.Sprintf("policies[%d]", i), f.Insecure)
 		f.Policies = append(f.Policies, p) // also a bad one, so that its keys are cleared
 		if ok {
@@ -130,7 +135,11 @@ func (d *decoder) action(m fields, n *yaml.Node, p *Policy, insecure bool) {
 	}
 }
 
-const maxName = 64
+const (
+	maxName = 64
+	// maxPolicies is half of what netio takes: while one file follows another, it has the policies of both.
+	maxPolicies = 2048
+)
 
 func (d *decoder) name(e entry) string {
 	text, ok := d.text(e.value, "name")

@@ -203,6 +203,7 @@ func TestErrors(t *testing.T) {
 		{"default: bypass\npolicy: []\n", `f:2:1: unknown field "policy" in the file: did you mean "policies"?`, nil},
 		{"default: bypass\npolicies: [x]\n", "policies[0] must be a mapping", nil},
 		{"default: bypass\npolicies: [{}]\n", "action of policies[0] is missing", nil},
+		{"default: bypass\npolicies: [" + strings.Repeat("x,", maxPolicies+1) + "]\n", "2049 policies: at most 2048", nil},
 		{"insecure: yes\ndefault: bypass\npolicies: []\n", "insecure must be true or false, this is a string", nil},
 		{add("mod: tunnel"), `unknown field "mod" in policies[0]: did you mean "mode"?`, nil},
 		{edit("name: a", "name: ''"), `f:3:9: name "": want 1 to 64 bytes`, nil},

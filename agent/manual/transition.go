@@ -1,11 +1,8 @@
 package manual
 
 import (
-	"net/netip"
 	"reflect"
 	"slices"
-
-	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
 // transition is the new policies with the old ones among them that protect and that the new ones lack: as long
@@ -29,16 +26,4 @@ func transition(old, now []Policy) []Policy {
 // sameTraffic: the same becomes of the same packets.
 func sameTraffic(a, b *Policy) bool {
 	return a.Action == b.Action && reflect.DeepEqual(a.Local, b.Local) && reflect.DeepEqual(a.Remote, b.Remote)
-}
-
-// withRest puts what takes all that is left behind the policies.
-func withRest(policies []Policy, discard bool) []Policy {
-	rest := Policy{Name: "default", Action: spd.Bypass}
-	if discard {
-		rest.Action = spd.Discard
-	}
-	for _, p := range []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)} {
-		rest.Local, rest.Remote = append(rest.Local, spd.Prefix(p)), append(rest.Remote, spd.Prefix(p))
-	}
-	return append(slices.Clone(policies), rest)
 }
