@@ -78,10 +78,10 @@ func (s *station) save(text string) {
 
 func (s *station) file() string { return filepath.Join(s.dir, "manual.yaml") }
 
-func (s *station) start() {
+func (s *station) start(flags ...string) {
 	s.t.Helper()
 	s.log = new(journal)
-	s.cmd = exec.Command(s.binary, "run", "--manual", s.file(), "--state-dir", filepath.Join(s.dir, "state"), "--run-dir", filepath.Join(s.dir, "run"))
+	s.cmd = exec.Command(s.binary, append([]string{"run", "--manual", s.file(), "--state-dir", filepath.Join(s.dir, "state"), "--run-dir", filepath.Join(s.dir, "run")}, flags...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	var err error
 	s.Do(func() { err = s.cmd.Start() })
