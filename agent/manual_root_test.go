@@ -336,3 +336,36 @@ func TestManualDamagedSequence(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// TestManualDiscardsTheRest: with `default: discard` nothing passes that no policy names, in either direction, and what
+// is protected and the neighbours' discovery do.
+func TestManualDiscardsTheRest(t *testing.T) {
+	left, right := newStations(t)
+	one, other := ends(tunnelPolicy, 16)
+	left.save(strings.Replace(one, "default: bypass", "default: discard", 1))
+	right.save(other)
+	left.start()
+	right.start()
+	for _, s := range []*station{left, right} {
+		s.Run("ip", "neigh", "flush", "all")
+	}
+	if err := echo(left, right, "10.2.0.1"); err != nil {
+		t.Errorf("what is protected: %v\n%s", err, left.log)
+	}
+	if err := echo(right, left, "10.1.0.1"); err != nil {
+		t.Errorf("what is protected, the other way: %v\n%s", err, left.log)
+	}
+	for _, c := range []struct {
+		from, to *station
+		address  string
+	}{{left, right, "192.0.2.2"}, {right, left, "192.0.2.1"}, {left, right, "fd16::2"}, {right, left, "fd16::1"}} {
+		if err := echo(c.from, c.to, c.address); err == nil {
+			t.Errorf("a connection to %s passed", c.address)
+		}
+	}
+	var counters local.Counters
+	left.ask("counters", &counters)
+	if counters.Guard["discarded"] == 0 {
+		t.Errorf("%+v", counters)
+	}
+}
