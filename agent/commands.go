@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/sallyport/agent/local"
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/uplink"
+	"sallyport.dev/sallyport/services/protocol/plan"
 	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
@@ -156,21 +157,21 @@ func printCounters(w io.Writer, c local.Counters) error {
 }
 
 func printAssociations(w io.Writer, all []local.Association) error {
-	fmt.Fprintf(w, "PEER\tDIR\tSPI\tGEN\tENCR\tPACKETS\tBYTES\tAGE\tLEFT\n")
+	fmt.Fprintf(w, "PEER\tDIR\tSPI\tGEN\tPROPOSAL\tPACKETS\tBYTES\tAGE\tLEFT\n")
 	for _, a := range all {
 		fmt.Fprintf(w, "%s\t%s\t0x%08x\t%d\t%s\t%d\t%d\t%s\t%s\n", a.Host, a.Direction, a.SPI, a.Generation,
-			encryption(a), a.Packets, a.Bytes, seconds(a.AgeSeconds), seconds(a.LeftSeconds))
+			proposal(a), a.Packets, a.Bytes, seconds(a.AgeSeconds), seconds(a.LeftSeconds))
 	}
 	return nil
 }
 
-// encryption names the transform as policies do.
-func encryption(a local.Association) string {
-	t, err := transform.ByID(a.Encryption, a.KeyBits)
-	if err != nil {
-		return fmt.Sprintf("%d/%d", a.Encryption, a.KeyBits)
+// proposal names the transforms as policies do.
+func proposal(a local.Association) string {
+	integrity, err := transform.IntegrityByID(a.Integrity)
+	if a.Encryption == 0 && err == nil { // AH
+		return integrity.String()
 	}
-	return t.Name
+	return plan.Transform{ID: a.Encryption, KeyBits: a.KeyBits, Integrity: a.Integrity, ESN: a.ESN}.String()
 }
 
 func seconds(n int64) string { return (time.Duration(n) * time.Second).String() }

@@ -55,6 +55,7 @@ type Association struct {
 	Generation uint32 `json:"generation"`
 	Encryption uint16 `json:"encryption"` // IANA's number
 	KeyBits    uint16 `json:"key_bits"`
+	Integrity  uint16 `json:"integrity"` // IANA's number; 0 with a combined mode
 	ESN        bool   `json:"esn"`
 	Packets    uint64 `json:"packets"`
 	Bytes      uint64 `json:"bytes"`
@@ -134,7 +135,7 @@ func Associations(pairs []datapath.PairStatus, sas []datapath.SAStatus) []Associ
 		}
 		out = append(out, Association{
 			ID: sa.ID.String(), Pair: sa.Pair.String(), Host: hosts[sa.Pair], Direction: direction, SPI: sa.SPI,
-			Generation: sa.Generation, Encryption: sa.Transform.ID, KeyBits: sa.Transform.KeyBits, ESN: sa.ESN,
+			Generation: sa.Generation, Encryption: sa.Transform.ID, KeyBits: sa.Transform.KeyBits, Integrity: sa.Transform.Integrity, ESN: sa.ESN,
 			Packets: sa.Packets, Bytes: sa.Bytes, Sequence: sa.Sequence, AgeSeconds: int64(sa.Age / time.Second),
 			LeftSeconds: int64(sa.Left / time.Second), Soft: sa.Soft,
 		})

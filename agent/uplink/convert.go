@@ -185,8 +185,8 @@ func association(n name, sa *fleetv1.SecurityAssociation) (datapath.SA, error) {
 		return datapath.SA{}, errors.New("generation 0")
 	case sa.GetSpi() <= reservedSPI:
 		return datapath.SA{}, fmt.Errorf("SPI %d is reserved (RFC 4303 section 2.1)", sa.GetSpi())
-	case t.GetEncryption() < 1 || t.GetEncryption() > 65535 || t.GetKeyBits() > 512:
-		return datapath.SA{}, fmt.Errorf("transform %d with %d bits", t.GetEncryption(), t.GetKeyBits())
+	case t.GetEncryption() > 65535 || t.GetKeyBits() > 512 || t.GetIntegrity() > 65535 || t.GetEncryption()+t.GetIntegrity() == 0:
+		return datapath.SA{}, fmt.Errorf("transforms %d with %d bits, %d", t.GetEncryption(), t.GetKeyBits(), t.GetIntegrity())
 	case len(sa.GetKey()) < minKey || len(sa.GetKey()) > maxKey:
 		return datapath.SA{}, fmt.Errorf("key material of %d bytes: want %d to %d", len(sa.GetKey()), minKey, maxKey)
 	case sa.GetReplayWindow() > maxWindow:
