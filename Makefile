@@ -10,7 +10,7 @@ all: build
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: ## Build sallyport-controller, sallyport-agent and sallyport into bin/
@@ -22,13 +22,23 @@ build: ## Build sallyport-controller, sallyport-agent and sallyport into bin/
 setup: ## Install, or name, the system packages that the demo and the tests need
 	@deploy/ci/setup.sh
 
+.PHONY: setup-demo
+setup-demo:
+	@deploy/ci/setup.sh demo
+
 .PHONY: demo
-demo: setup build ## Three hosts, keyed by a controller, talking through ESP, in network namespaces
+demo: setup-demo build ## Three hosts, keyed by a controller, talking through ESP, in network namespaces
 	bin/sallyport lab demo
 
 .PHONY: test
 test: setup ## All tests, end to end included (root; under 15 minutes on 2 cores)
 	deploy/ci/test.sh
+
+.PHONY: interop-kernel
+interop-kernel: setup ## Debian's kernel in an emulator as peer: every case; writes deploy/docs/interop-kernel.md
+	mkdir -p bin/interop
+	INTEROP_KERNEL_REPORT=$(CURDIR)/deploy/docs/interop-kernel.md $(GO) test -count=1 -timeout 100m -v \
+	  -run '^TestKernel$$' -artifacts -outputdir $(CURDIR)/bin/interop ./deploy/interop
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, import fence, buf lint and breaking, generated files up to date

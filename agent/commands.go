@@ -18,8 +18,6 @@ import (
 	"sallyport.dev/sallyport/agent/local"
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/uplink"
-	"sallyport.dev/sallyport/services/protocol/plan"
-	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
 func cleanupCommand() *cobra.Command {
@@ -76,28 +74,31 @@ func guardCommand() *cobra.Command {
 
 // ask makes a command that asks the running agent, and prints a table or JSON.
 func ask[T any](use, short, what string, table func(io.Writer, T) error) *cobra.Command {
+	return question(&cobra.Command{Use: use, Short: short, Args: cobra.NoArgs},
+		func(ctx context.Context, runDir string, v *T) error { return local.Get(ctx, runDir, what, v) }, table)
+}
+
+// question makes cmd print what get gets from the running agent, as a table or JSON.
+func question[T any](cmd *cobra.Command, get func(ctx context.Context, runDir string, v *T) error, table func(io.Writer, T) error) *cobra.Command {
 	var runDir, output string
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return usageError{fmt.Errorf("--output %q: want table or json", output)}
-			}
-			var v T
-			if err := local.Get(cmd.Context(), runDir, what, &v); err != nil {
-				return err
-			}
-			if output == "json" {
-				encoder := json.NewEncoder(cmd.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(v)
-			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-			if err := table(w, v); err != nil {
-				return err
-			}
-			return w.Flush()
-		},
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if output != "table" && output != "json" {
+			return usageError{fmt.Errorf("--output %q: want table or json", output)}
+		}
+		var v T
+		if err := get(cmd.Context(), runDir, &v); err != nil {
+			return err
+		}
+		if output == "json" {
+			encoder := json.NewEncoder(cmd.OutOrStdout())
+			encoder.SetIndent("", "  ")
+			return encoder.Encode(v)
+		}
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+		if err := table(w, v); err != nil {
+			return err
+		}
+		return w.Flush()
 	}
 	cmd.Flags().StringVar(&runDir, "run-dir", defaultRunDir, "directory of the agent's unix socket")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
@@ -117,6 +118,31 @@ func saCommand() *cobra.Command {
 }
 
 func printStatus(w io.Writer, s local.Status) error {
+	if s.Manual != "" {
+		fmt.Fprintf(w, "Version:\t%s\n", s.Version)
+		fmt.Fprintf(w, "Keys:\tof the file %s\n", s.Manual)
+	} else {
+		printUplink(w, s)
+	}
+	fmt.Fprintf(w, "Pairs up:\t%d of %d\n", s.PairsUp, s.Pairs)
+	fmt.Fprintf(w, "Associations:\t%d\n", s.Associations)
+	if s.Manual == "" {
+		fmt.Fprintf(w, "Alone:\t%s without the controller\n", seconds(s.AloneSeconds))
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintf(w, "PEER\tUP\tPATH\tIN\tOUT\tHEARD\n")
+	for _, p := range s.Peers {
+		heard := "never"
+		if p.ReceivedSecondsAgo >= 0 {
+			heard = seconds(p.ReceivedSecondsAgo) + " ago"
+		}
+		fmt.Fprintf(w, "%s\t%v\t%s\t%d\t%d\t%s\n", p.Host, p.Up, orDash(p.Remote), p.InboundGeneration, p.OutboundGeneration, heard)
+	}
+	return nil
+}
+
+// printUplink prints how the agent stands with its controller.
+func printUplink(w io.Writer, s local.Status) {
 	up := s.Uplink
 	fmt.Fprintf(w, "Host:\t%s\n", orDash(up.Host))
 	fmt.Fprintf(w, "Version:\t%s\n", s.Version)
@@ -129,18 +155,6 @@ func printStatus(w io.Writer, s local.Status) error {
 	if !up.CertificateNotAfter.IsZero() {
 		fmt.Fprintf(w, "Certificate:\tuntil %s\n", up.CertificateNotAfter.Format(time.DateTime))
 	}
-	fmt.Fprintf(w, "Pairs up:\t%d of %d\n", s.PairsUp, s.Pairs)
-	fmt.Fprintf(w, "Associations:\t%d\n", s.Associations)
-	fmt.Fprintf(w, "Alone:\t%s without the controller\n\n", seconds(s.AloneSeconds))
-	fmt.Fprintf(w, "PEER\tUP\tPATH\tIN\tOUT\tHEARD\n")
-	for _, p := range s.Peers {
-		heard := "never"
-		if p.ReceivedSecondsAgo >= 0 {
-			heard = seconds(p.ReceivedSecondsAgo) + " ago"
-		}
-		fmt.Fprintf(w, "%s\t%v\t%s\t%d\t%d\t%s\n", p.Host, p.Up, orDash(p.Remote), p.InboundGeneration, p.OutboundGeneration, heard)
-	}
-	return nil
 }
 
 func printCounters(w io.Writer, c local.Counters) error {
@@ -157,21 +171,23 @@ func printCounters(w io.Writer, c local.Counters) error {
 }
 
 func printAssociations(w io.Writer, all []local.Association) error {
-	fmt.Fprintf(w, "PEER\tDIR\tSPI\tGEN\tPROPOSAL\tPACKETS\tBYTES\tAGE\tLEFT\n")
+	fmt.Fprintf(w, "PEER\tDIR\tSPI\tGEN\tPROTOCOL\tMODE\tENCAP\tPROPOSAL\tPACKETS\tBYTES\tAGE\tLEFT\n")
 	for _, a := range all {
-		fmt.Fprintf(w, "%s\t%s\t0x%08x\t%d\t%s\t%d\t%d\t%s\t%s\n", a.Host, a.Direction, a.SPI, a.Generation,
-			proposal(a), a.Packets, a.Bytes, seconds(a.AgeSeconds), seconds(a.LeftSeconds))
+		left := "-"
+		if a.LeftSeconds != 0 {
+			left = seconds(a.LeftSeconds)
+		}
+		fmt.Fprintf(w, "%s\t%s\t0x%08x\t%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", a.Host, a.Direction, a.SPI, a.Generation,
+			a.Protocol, a.Mode, a.Encapsulation, proposal(a), a.Packets, a.Bytes, seconds(a.AgeSeconds), left)
 	}
 	return nil
 }
 
-// proposal names the transforms as policies do.
 func proposal(a local.Association) string {
-	integrity, err := transform.IntegrityByID(a.Integrity)
-	if a.Encryption == 0 && err == nil { // AH
-		return integrity.String()
+	if a.ESN {
+		return a.Proposal + "-esn"
 	}
-	return plan.Transform{ID: a.Encryption, KeyBits: a.KeyBits, Integrity: a.Integrity, ESN: a.ESN}.String()
+	return a.Proposal
 }
 
 func seconds(n int64) string { return (time.Duration(n) * time.Second).String() }

@@ -82,7 +82,7 @@ removed from the fleet.`,
 		SilenceErrors: true,
 	})
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.AddCommand(runCommand(), cleanupCommand(), guardCommand(), statusCommand(), countersCommand(), saCommand(), &cobra.Command{
+	cmd.AddCommand(runCommand(), cleanupCommand(), guardCommand(), statusCommand(), countersCommand(), saCommand(), policyCommand(), traceCommand(), captureCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,

@@ -91,7 +91,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, r := range datapath.Reasons() {
 		count(c.drops, counters.Drops(r), r.String())
 	}
-	status := local.Summarise(version, c.a.uplink.Status(), nil, c.a.datapath.Pairs(), c.a.datapath.SAs())
+	status := c.a.status()
 	gauge(c.pairs, float64(status.Pairs))
 	gauge(c.pairsUp, float64(status.PairsUp))
 	c.collectAssociations(gauge)

@@ -25,6 +25,7 @@ const (
 // options is the command line of `run`.
 type options struct {
 	controllers   []string
+	manual        string
 	joinToken     string
 	joinTokenFile string
 	stateDir      string
@@ -36,17 +37,22 @@ type options struct {
 	table         int
 	nftTable      string
 	metricsListen string
+	udpNoChecksum bool
+	allowCapture  bool
 	log           daemonlog.Options
 }
 
 func (o *options) register(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.controllers, "controller", nil, "host:port of the controller; several are tried in turn")
+	f.StringVar(&o.manual, "manual", "", "file with policies and keys, instead of a controller; SIGHUP reads it again")
 	f.StringVar(&o.joinToken, "join-token", "", "join token, for the first start; others can see it in the process list: prefer --join-token-file")
 	f.StringVar(&o.joinTokenFile, "join-token-file", "", "file with the join token, for the first start")
 	registerDirs(f, &o.stateDir, &o.runDir)
 	registerNetwork(f, o)
 	f.IntVar(&o.mtu, "mtu", 0, "largest packet in the tunnel, bytes (default: what the controller says)")
 	f.StringVar(&o.metricsListen, "metrics-listen", "", "address and port for Prometheus metrics, for example 127.0.0.1:9442 (default: none)")
+	f.BoolVar(&o.udpNoChecksum, "udp-no-checksum", false, "send ESP in UDP over IPv4 without UDP checksums (RFC 3948 section 2.1)")
+	f.BoolVar(&o.allowCapture, "allow-capture", false, "let root record traffic in clear, and export keys, with sallyport-agent capture")
 	o.log.Register(f)
 }
 
@@ -73,8 +79,13 @@ func (o *options) network() netio.Config {
 
 // check refuses what cannot work, before anything is touched.
 func (o *options) check() error {
-	if len(o.controllers) == 0 {
-		return usageError{errors.New("no controller: give --controller HOST:PORT")}
+	switch {
+	case o.manual != "" && len(o.controllers) > 0:
+		return usageError{errors.New("keys come from --controller or from a file by --manual, not from both")}
+	case o.manual != "" && (o.joinToken != "" || o.joinTokenFile != ""):
+		return usageError{errors.New("a join token is for a controller, and --manual does without one")}
+	case o.manual == "" && len(o.controllers) == 0:
+		return usageError{errors.New("no controller: give --controller HOST:PORT, or --manual FILE to do without one")}
 	}
 	for _, c := range o.controllers {
 		host, port, err := net.SplitHostPort(c)

@@ -9,8 +9,8 @@ import (
 const repairInterval = 3 * time.Second
 
 // keepInstalled puts back what others take away: a firewall that flushes every table, a person who sets the
-// TUN down. Failures are told once, and when they change.
-func (a *agent) keepInstalled(ctx context.Context) error {
+// TUN down. repair does so, and says what that was. Failures are told once, and when they change.
+func (a *agent) keepInstalled(ctx context.Context, repair func() ([]string, error)) error {
 	ticker := time.NewTicker(repairInterval)
 	defer ticker.Stop()
 	told := ""
@@ -20,7 +20,7 @@ func (a *agent) keepInstalled(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		repaired, err := a.installer.Repair()
+		repaired, err := repair()
 		for _, what := range repaired {
 			a.log.Warn("something else on this host changed what the agent had installed; it is back", "what", what)
 		}

@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/uplink"
 	"sallyport.dev/sallyport/services/flagfile"
+	"sallyport.dev/sallyport/services/protocol/enrol"
 )
 
 func runCommand() *cobra.Command {
@@ -28,9 +29,13 @@ func runCommand() *cobra.Command {
 		Short: "Join the fleet and protect this host's traffic",
 		Long: `Run the agent. The first start needs a join token; later ones do not. With the controller away, what is
 installed goes on until its hard lifetime. The rules that drop protected traffic in clear outlive the
-agent: sallyport-agent cleanup removes them.`,
+agent: sallyport-agent cleanup removes them.
+
+With --manual it runs without a controller: policies, security associations and their keys are those of a
+file, which SIGHUP makes it read again.`,
 		Example: `  sallyport-agent run --controller vpn.example.net:7443 --join-token-file /etc/sallyport/join-token
-  sallyport-agent run --config /etc/sallyport/agent.yaml`,
+  sallyport-agent run --config /etc/sallyport/agent.yaml
+  sallyport-agent run --manual /etc/sallyport/manual.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config != "" {
@@ -51,9 +56,10 @@ type agent struct {
 	options   *options
 	log       *slog.Logger
 	network   *netio.Network
+	routes    *netio.Routes
 	datapath  *datapath.Datapath
-	installer *install.Installer
-	uplink    *uplink.Uplink
+	installer *install.Installer // nil in keying mode manual
+	uplink    *uplink.Uplink     // likewise
 	// lastUplinks are the controllers' addresses in the agent's last life.
 	lastUplinks []netip.AddrPort
 }
@@ -66,16 +72,29 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
+	a := &agent{options: o, log: log}
+	if o.manual != "" {
+		return a.runManual(ctx)
+	}
 	token, err := o.token()
 	if err != nil {
 		return err
 	}
-	state, err := uplink.OpenState(o.stateDir)
+	return a.run(ctx, func(ctx context.Context, state *uplink.State) ([]task, error) { return a.join(ctx, state, token) })
+}
+
+// task is what runs as long as the agent does.
+type task func(context.Context) error
+
+// run opens what every keying mode needs, lets begin begin, and runs the tasks that it returns until something
+// ends for good.
+func (a *agent) run(ctx context.Context, begin func(context.Context, *uplink.State) ([]task, error)) error {
+	state, err := uplink.OpenState(a.options.stateDir)
 	if err != nil {
 		return err
 	}
 	defer state.Close()
-	socket, err := local.Listen(o.runDir)
+	socket, err := local.Listen(a.options.runDir)
 	if err != nil {
 		return err
 	}
@@ -86,40 +105,75 @@ func (o *options) run(ctx context.Context) error {
 		cancel()
 		_ = group.Wait()
 	}()
-	a := &agent{options: o, log: log}
-	if err := a.openNetwork(ctx, group); err != nil {
+	if err := a.openDatapath(ctx, group); err != nil {
+		return err
+	}
+	if a.network, err = netio.NewNetwork(a.options.network()); err != nil {
 		return err
 	}
 	defer a.network.Close()
-	changes, err := netio.WatchAddresses(ctx)
+	tasks, err := begin(ctx, state)
 	if err != nil {
 		return err
 	}
+	return a.serve(ctx, group, socket, tasks)
+}
+
+// join makes the agent one of a fleet.
+func (a *agent) join(ctx context.Context, state *uplink.State, token *enrol.Token) ([]task, error) {
+	o := a.options
+	if err := a.startInstaller(ctx); err != nil {
+		return nil, err
+	}
+	changes, err := netio.WatchAddresses(ctx)
+	if err != nil {
+		return nil, err
+	}
 	installer, err := exportKeys(a.installer)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.uplink, err = uplink.New(uplink.Config{
 		Controllers: o.controllers, State: state, JoinToken: token,
 		Dialer:    uplink.TLSDialer{Control: netio.MarkControl(o.mark)},
 		Installer: installer, Events: a.datapath.Events(),
 		Addresses: a.addresses, AddressesChanged: changes, Drops: func() map[string]uint64 { return local.Drops(a.datapath.Counters()) },
-		ESPPort: o.listenPort, Version: version, Log: log,
+		ESPPort: o.listenPort, Version: version, Log: a.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	up := func(ctx context.Context) error {
+		if err := a.uplink.Run(ctx); err != nil {
+			return err
+		}
+		return ctx.Err()
+	}
+	repair := func(ctx context.Context) error {
+		return a.keepInstalled(ctx, func() ([]string, error) { return a.installer.Repair() })
+	}
+	return []task{up, a.followControllers, repair}, nil
+}
+
+// startInstaller guards from here on what the last life guarded; nothing has been sent yet.
+func (a *agent) startInstaller(ctx context.Context) error {
+	saved, _, err := netio.Saved(a.options.stateDir)
+	if err != nil {
+		return err
+	}
+	a.lastUplinks = saved.Uplink
+	a.installer, err = install.New(ctx, install.Config{
+		Datapath: a.datapath, Network: a.network, Saved: saved, FixedMTU: a.options.mtu != 0, Log: a.log,
 	})
 	if err != nil {
 		return err
 	}
-	return a.serve(ctx, group, socket)
+	return a.installer.Start()
 }
 
-// openNetwork makes the devices and starts the datapath. What the last life guarded is guarded from here
-// on, and nothing has been sent yet.
-func (a *agent) openNetwork(ctx context.Context, group *errgroup.Group) error {
+// openDatapath makes the devices and starts the datapath, which has nothing to carry yet.
+func (a *agent) openDatapath(ctx context.Context, group *errgroup.Group) error {
 	o := a.options
-	saved, _, err := netio.Saved(o.stateDir)
-	if err != nil {
-		return err
-	}
 	mtu := o.mtu
 	if mtu == 0 {
 		mtu = netio.DefaultMTU
@@ -128,42 +182,73 @@ func (a *agent) openNetwork(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	v4, v6, err := netio.ListenUDP(o.listenPort, o.mark)
-	if err != nil {
+	if a.routes, err = netio.OpenRoutes(o.mark); err != nil {
 		return errors.Join(err, tun.Close())
 	}
-	config := datapath.Config{TUN: tun, IPv4: v4, Clock: netio.BootTime}
-	if v6 != nil { // a nil *UDPSocket in an interface is not nil
-		config.IPv6 = v6
+	config := datapath.Config{TUN: tun, Clock: netio.BootTime, KeepKeys: o.allowCapture, PathTo: a.routes.PathTo}
+	if err := a.openSockets(&config); err != nil {
+		return errors.Join(err, tun.Close())
 	}
 	if a.datapath, err = datapath.New(config); err != nil {
 		return err
 	}
 	group.Go(func() error { return a.datapath.Run(ctx) }) // closes the devices
-	if a.network, err = netio.NewNetwork(o.network()); err != nil {
-		return err
-	}
-	a.lastUplinks = saved.Uplink
-	a.installer, err = install.New(ctx, install.Config{
-		Datapath: a.datapath, Network: a.network, Saved: saved, FixedMTU: o.mtu != 0, Log: a.log,
-	})
+	return nil
+}
+
+// openSockets opens the sockets for ESP in UDP, and for native ESP and AH.
+func (a *agent) openSockets(c *datapath.Config) error {
+	o := a.options
+	v4, v6, err := netio.ListenUDP(netio.UDPOptions{Port: o.listenPort, Mark: o.mark, NoChecksum: o.udpNoChecksum})
 	if err != nil {
 		return err
 	}
-	return a.installer.Start()
+	c.UDP = sockets(v4, v6)
+	for _, native := range []struct {
+		protocol datapath.Protocol
+		into     *datapath.Sockets
+	}{{datapath.ESP, &c.ESP}, {datapath.AH, &c.AH}} {
+		v4, v6, err := netio.ListenRaw(uint8(native.protocol), o.mark)
+		if err != nil {
+			return errors.Join(err, closeSockets(c))
+		}
+		*native.into = sockets(v4, v6)
+	}
+	return nil
+}
+
+// sockets makes interfaces of sockets that may be nil: a nil pointer in an interface is not nil.
+func sockets[T interface {
+	comparable
+	datapath.Conn
+}](v4, v6 T) (s datapath.Sockets) {
+	var none T
+	if v4 != none {
+		s.IPv4 = v4
+	}
+	if v6 != none {
+		s.IPv6 = v6
+	}
+	return s
+}
+
+func closeSockets(c *datapath.Config) error {
+	var errs []error
+	for _, s := range []datapath.Sockets{c.UDP, c.ESP, c.AH} {
+		for _, conn := range []datapath.Conn{s.IPv4, s.IPv6} {
+			if conn != nil {
+				errs = append(errs, conn.Close())
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // serve runs the agent until something ends for good.
-func (a *agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener) error {
-	group.Go(func() error {
-		err := a.uplink.Run(ctx)
-		if err == nil {
-			err = ctx.Err()
-		}
-		return err
-	})
-	group.Go(func() error { return a.followControllers(ctx) })
-	group.Go(func() error { return a.keepInstalled(ctx) })
+func (a *agent) serve(ctx context.Context, group *errgroup.Group, socket net.Listener, tasks []task) error {
+	for _, t := range tasks {
+		group.Go(func() error { return t(ctx) })
+	}
 	group.Go(func() error { return local.Serve(ctx, socket, a.source()) })
 	if a.options.metricsListen != "" {
 		if err := a.serveMetrics(ctx, group); err != nil {
@@ -192,20 +277,42 @@ func (a *agent) addresses() []netip.Addr {
 	return addresses
 }
 
+// status is how the agent stands.
+func (a *agent) status() local.Status {
+	if a.uplink == nil {
+		s := local.Summarise(version, uplink.Status{}, nil, a.datapath.Pairs(), a.datapath.SAs())
+		s.Manual = a.options.manual
+		return s
+	}
+	var addresses []string
+	for _, address := range a.installer.Addresses() {
+		addresses = append(addresses, address.String())
+	}
+	return local.Summarise(version, a.uplink.Status(), addresses, a.datapath.Pairs(), a.datapath.SAs())
+}
+
 // source answers the agent's own commands.
 func (a *agent) source() local.Source {
 	return local.Source{
-		Status: func() local.Status {
-			var addresses []string
-			for _, address := range a.installer.Addresses() {
-				addresses = append(addresses, address.String())
-			}
-			return local.Summarise(version, a.uplink.Status(), addresses, a.datapath.Pairs(), a.datapath.SAs())
-		},
+		Status:       a.status,
 		Associations: func() []local.Association { return local.Associations(a.datapath.Pairs(), a.datapath.SAs()) },
 		Counters: func(ctx context.Context) (local.Counters, error) {
 			guard, err := netio.GuardCounters(ctx, a.options.network())
 			return local.Count(a.datapath.Counters(), guard), err
 		},
+		Policies: func() []local.Entry { return local.Entries(a.datapath.Policies()) },
+		Trace: func(q local.TraceRequest) (local.Trace, error) {
+			t, err := a.datapath.Trace(q.Packet, q.Inbound)
+			return local.Traced(t), err
+		},
+		Capture: a.capture(),
 	}
+}
+
+// capture is nil unless captures are allowed.
+func (a *agent) capture() local.Capture {
+	if !a.options.allowCapture {
+		return nil
+	}
+	return &recording{datapath: a.datapath, port: a.options.listenPort, log: a.log}
 }

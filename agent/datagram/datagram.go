@@ -45,16 +45,16 @@ var (
 	ErrFamily = errors.New("datagram: address of another family than the socket's")
 )
 
-// PathError is what an ICMP message, or the kernel itself, says of a packet that we have sent. Anybody can
-// forge one: RFC 4301 section 8.2 says how far to believe it.
+// PathError is what an ICMP message says of a packet that we have sent. Anybody can forge one: RFC 4301 section 8.2
+// says how far to believe it.
 type PathError struct {
 	// Remote is where the packet went; its port is 0 but with UDP.
 	Remote netip.AddrPort
 	// Local is our address in it, if known.
 	Local netip.Addr
-	// Offender is who sent the ICMP message; invalid when the kernel itself refused.
+	// Offender is who sent the ICMP message.
 	Offender netip.Addr
-	// Type and Code are ICMP's, or ICMPv6's if Remote is IPv6; both 0 when the kernel itself refused.
+	// Type and Code are ICMP's, or ICMPv6's if Remote is IPv6.
 	Type, Code uint8
 	// MTU is the next hop's, in bytes, of the outer packet with its IP header; 0 if it is about something else.
 	MTU int

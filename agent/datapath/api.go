@@ -1,16 +1,12 @@
-// Package datapath moves packets between a TUN device and UDP 4500: it looks inner packets up in
-// the SPD, seals them with ESP in tunnel mode, and opens, checks and delivers what comes back.
+// Package datapath moves packets between a TUN device and the underlay: it looks inner packets up in the SPD,
+// seals them with ESP or AH in tunnel or transport mode, and opens, checks and delivers what comes back.
 //
-//	TUN ─read─▶ parse ─▶ SPD ─▶ pair ─▶ outbound SA ─▶ seal ─▶ path ─▶ UDP 4500
-//	TUN ◀─write─ selectors ◀─ parse ◀─ next header ◀─ open ◀─ SPI ◀─ demultiplex ◀─ UDP 4500
+//	TUN ─read─▶ parse ─▶ SPD ─▶ pair ─▶ outbound SA ─▶ size ─▶ seal ─▶ outbox ─▶ UDP 4500, IP 50, IP 51
+//	TUN ◀─write─ SPD, selectors ◀─ parse ◀─ mode ◀─ open ◀─ SPI ◀─ demultiplex ◀─ UDP 4500, IP 50, IP 51
 //
-// An outer packet carries the DSCP and ECN bits that the socket has (none): what RFC 6040 asks for is not
-// done yet. Its DF bit is never set, the kernel fragments it where it must; the TUN's MTU of 1400 leaves
-// room for the overhead on a link of 1500.
-//
-// Loops run to completion: a packet stays on the goroutine and in the buffer that received it.
-// Whatever is not positively allowed is dropped and counted by reason (RFC 4301 section 4.4.2.1's
-// audit events); nothing is logged per packet.
+// Loops run to completion: a packet stays on the goroutine that received it, and is sealed into the memory that
+// it leaves from. Whatever is not positively allowed is dropped and counted by reason (RFC 4301 section
+// 4.4.2.1's audit events); nothing is logged per packet.
 package datapath
 
 import (
@@ -22,6 +18,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/spd"
+	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
 // PairID names a pair: both directions between two ends under one policy. It is random.
@@ -46,7 +43,13 @@ func PrefixSelector(p netip.Prefix) Selector { return spd.Prefix(p) }
 type PathSpec struct {
 	// Remote is the address and UDP port to send to. The zero value means that it is not known
 	// yet (the other end is behind NAT): it is learned from the other end's first packets.
+	// For native ESP and AH only the address counts; transport mode without one sends to the packets' own
+	// destination.
 	Remote netip.AddrPort
+	// Local is the address of ours to send from; invalid lets the kernel choose.
+	Local netip.Addr
+	// Foreign says that the other end is not ours: it answers no probe, so it is sent none.
+	Foreign bool
 	// RemoteBehindNAT allows the path to follow the other end's changed source address, if this
 	// end is not behind NAT itself.
 	RemoteBehindNAT bool
@@ -74,6 +77,19 @@ type Pair struct {
 	// Order places the pair's entry in the SPD among those that have one: the lowest is asked first. Zero
 	// is behind all of them, where the longest remote prefix wins.
 	Order uint32
+	// Acquire makes traffic that finds no SA an Event; with Populate it always is one.
+	Acquire bool
+	// Populate says which selectors of an SA come from the packet that wants it, not from the entry (RFC 4301
+	// section 4.4.1.2).
+	Populate spd.Populate
+}
+
+// Rule is an SPD entry that protects nothing: it discards, or says what never has to enter the TUN.
+type Rule struct {
+	ID            [16]byte
+	Order         uint32 // among Pair.Order's
+	Bypass        bool   // else discard
+	Local, Remote []Selector
 }
 
 // Protocol is the security protocol of an SA, by its IP protocol number.
@@ -85,6 +101,17 @@ const (
 	AH  Protocol = 51 // RFC 4302
 )
 
+// String is the protocol's name in lower case.
+func (p Protocol) String() string {
+	switch p {
+	case ESP:
+		return "esp"
+	case AH:
+		return "ah"
+	}
+	return fmt.Sprintf("protocol-%d", uint8(p))
+}
+
 // Mode is the mode of an SA, RFC 4301 section 4.1.
 type Mode uint8
 
@@ -94,6 +121,14 @@ const (
 	Transport
 )
 
+// String is the mode's name in lower case.
+func (m Mode) String() string {
+	if m == Transport {
+		return "transport"
+	}
+	return "tunnel"
+}
+
 // Encapsulation is what carries the SA's packets.
 type Encapsulation uint8
 
@@ -102,6 +137,14 @@ const (
 	UDP    Encapsulation = iota // ESP in UDP, RFC 3948
 	Native                      // IP protocol 50 or 51
 )
+
+// String is the encapsulation's name in lower case.
+func (e Encapsulation) String() string {
+	if e == Native {
+		return "native"
+	}
+	return "udp"
+}
 
 // DF says what the outer header's DF bit is, RFC 4301 section 8.1.
 type DF uint8
@@ -123,6 +166,22 @@ type Transform struct {
 	ID        uint16 // ENCR_…, e.g. 20 for AES-GCM with a 16-octet ICV; 0 with AH
 	KeyBits   uint16 // 128, 192 or 256; 0 where the transform has one key length
 	Integrity uint16 // AUTH_…, e.g. 12 for HMAC-SHA2-256-128; 0 with a combined mode
+}
+
+// String names the transforms as a proposal does: "aes128gcm16", "aes256-sha256"; with AH, "sha256".
+func (t Transform) String() string {
+	integrity, err := transform.IntegrityByID(t.Integrity)
+	if err != nil {
+		return fmt.Sprintf("%d/%d/%d", t.ID, t.KeyBits, t.Integrity)
+	}
+	if t.ID == 0 {
+		return integrity.String()
+	}
+	encryption, err := encryptionByID(t, true)
+	if err != nil {
+		return fmt.Sprintf("%d/%d/%d", t.ID, t.KeyBits, t.Integrity)
+	}
+	return transform.Suite{Encryption: encryption, Integrity: integrity}.String()
 }
 
 // Lifetime bounds one SA. In each field zero means no bound of that kind.
@@ -236,6 +295,11 @@ const (
 	HardLifetime
 	// PathChanged: the other end answered a probe from Addr, and packets go there now.
 	PathChanged
+	// Acquire: a packet wants an SA that is not there; Local and Remote are the selectors that it gives
+	// (RFC 4301 section 4.4.1.2). At most one a second for a pair.
+	Acquire
+	// CeilingNear: half of the numbers that an outbound SA may use up to Sequence, its ceiling, are used.
+	CeilingNear
 )
 
 // String is the kind's name.
@@ -247,6 +311,10 @@ func (k EventKind) String() string {
 		return "hard-lifetime"
 	case PathChanged:
 		return "path-changed"
+	case Acquire:
+		return "acquire"
+	case CeilingNear:
+		return "ceiling-near"
 	}
 	return fmt.Sprintf("event-%d", uint8(k))
 }
@@ -259,6 +327,9 @@ type Event struct {
 	Pair       PairID         // the SA's pair; for PathChanged the pair whose SA carried the proof
 	RemoteHost string         // the pair's RemoteHost
 	Addr       netip.AddrPort // PathChanged
+
+	Local, Remote Selector // Acquire
+	Sequence      uint64   // CeilingNear
 }
 
 // SAStatus is one installed SA.
@@ -270,6 +341,14 @@ type SAStatus struct {
 	SPI        uint32
 	Transform  Transform
 	ESN        bool
+
+	Protocol      Protocol
+	Mode          Mode
+	Encapsulation Encapsulation
+	// MTU is what the path takes whole, outer header included (outbound).
+	MTU int
+	// Replayed and Forged are packets dropped for that (inbound).
+	Replayed, Forged uint64
 	// Bytes and Packets protected so far.
 	Bytes, Packets uint64
 	// Age since installation and Left until the hard lifetime in time (zero if it has none).

@@ -3,11 +3,13 @@ package datapath
 import (
 	"context"
 	"io"
-	"net/netip"
 	"time"
 
+	"sallyport.dev/sallyport/agent/datagram"
 	"sallyport.dev/sallyport/services/protocol/esp"
+	"sallyport.dev/sallyport/services/protocol/ipwire"
 	"sallyport.dev/sallyport/services/protocol/sad"
+	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
 const (
@@ -17,6 +19,7 @@ const (
 
 	maxNotices     = 256
 	noticeInterval = 100 * time.Millisecond // of each kind, for each path
+	acquireEvery   = time.Second            // for each pair
 	noticeBurst    = 8
 )
 
@@ -26,6 +29,12 @@ type notice struct {
 	pair  *pair
 	came  ends
 	nonce nonce
+
+	entry *spd.Entry // noticeAcquire
+	flow  ipwire.Flow
+
+	quoted [quotedLen]byte // noticePathError: the quoted packet from its SPI on
+	mtu    int
 }
 
 type noticeKind uint8
@@ -35,18 +44,26 @@ const (
 	noticeCandidate                   // the other end may be where it came from
 	noticeRequest                     // a probe to answer to where it came from
 	noticeAnswer                      // the answer to a probe
+	noticeAcquire                     // a flow has no SA
+	noticePathError                   // somebody says that a packet was too big
+	noticeShrunk                      // the kernel refused a packet as too big
 )
 
 // control is the goroutine of all that has to do with time. It sends only dummies and keepalives.
 type control struct {
-	d       *Datapath
-	buf     []byte
-	pending []Event // oldest first
-	tally   Counters
+	d         *Datapath
+	sealing   *sealing
+	buf       []byte  // a dummy's payload
+	pending   []Event // oldest first
+	nextRoute int
+	tally     Counters
 }
 
+// controlArena holds a dummy, TFC padding included.
+const controlArena = 128 << 10
+
 func newControl(d *Datapath) *control {
-	return &control{d: d, buf: make([]byte, headroom+probeLen+tailroom)}
+	return &control{d: d, sealing: newSealing(d, controlArena), buf: make([]byte, 0, probeLen)}
 }
 
 func (c *control) run(ctx context.Context) {
@@ -73,6 +90,7 @@ func (c *control) run(ctx context.Context) {
 		case <-ticker.C:
 			c.sweep()
 			c.timers()
+			c.refreshRoutes()
 		}
 		c.d.counters.add(&c.tally)
 	}
@@ -97,7 +115,31 @@ func (c *control) handle(n notice) {
 		c.dummy(now, n.pair, appendProbe(c.payload(), probeAnswer, n.nonce), n.came)
 	case noticeAnswer:
 		c.answered(now, n.pair, n.came, n.nonce)
+	case noticeAcquire:
+		c.acquire(now, n.entry, n.flow)
+	case noticePathError:
+		c.pathError(now, n)
+	case noticeShrunk:
+		c.reask(n.came.remote.Addr())
 	}
+}
+
+// acquire reports that a pair's traffic wants an SA, with the selectors that the packet gives it (RFC 4301
+// section 4.4.1.2).
+func (c *control) acquire(now time.Duration, entry *spd.Entry, flow ipwire.Flow) {
+	c.d.mu.Lock()
+	p := c.d.pairs[entry.Pair]
+	wanted := p != nil && (p.spec.Acquire || entry.Populate.Any())
+	c.d.mu.Unlock()
+	if !wanted || p.acquired != 0 && now-p.acquired < acquireEvery {
+		return
+	}
+	local, remote, ok := entry.Populated(flow)
+	if !ok {
+		return // a fragment that lacks what the entry wants
+	}
+	p.acquired = now
+	c.pending = append(c.pending, Event{Kind: Acquire, Pair: p.id, RemoteHost: p.path.Load().host, Local: local, Remote: remote})
 }
 
 // sweep reports soft lifetimes, and deletes SAs past their hard one.
@@ -109,6 +151,10 @@ func (c *control) sweep() {
 	c.d.sending.Lock()
 	for _, sa := range c.d.outbound.All {
 		c.look(now, &sa.association, false, &dead)
+		if sa.wantsRoom {
+			sa.wantsRoom = false
+			c.pending = append(c.pending, Event{Kind: CeilingNear, SA: sa.id, Pair: sa.pair.id, RemoteHost: sa.pair.path.Load().host, Sequence: sa.ceiling()})
+		}
 	}
 	c.d.sending.Unlock()
 	for _, sa := range c.d.inbound.All {
@@ -120,7 +166,7 @@ func (c *control) sweep() {
 		if e.Inbound {
 			c.d.inbound.Remove(e.SA)
 		} else {
-			c.d.outbound.Remove(e.SA)
+			c.d.removeOutbound(e.SA)
 		}
 	}
 	if len(dead) > 0 {
@@ -145,35 +191,42 @@ func (c *control) look(now time.Duration, a *association, inbound bool, dead *[]
 	c.pending = append(c.pending, e)
 }
 
-// payload is empty space for a dummy's payload, where seal wants it.
-func (c *control) payload() []byte { return c.buf[headroom:headroom] }
+// payload is empty space for a dummy's payload.
+func (c *control) payload() []byte { return c.buf[:0] }
 
-// dummy sends a dummy packet with the payload, made in c.payload(), on the pair's newest outbound SA.
-// It reports whether there was one to send it on.
+// dummy sends a dummy packet with the payload on the pair's newest outbound SA. It reports whether there was one
+// to send it on.
 func (c *control) dummy(now time.Duration, p *pair, payload []byte, to ends) bool {
 	sa, ok := c.d.tables.Load().outbound.Outbound(p.id)
-	if !ok {
+	if !ok || sa.protocol != ESP {
 		return false
+	}
+	if sa.encapsulation == Native && !to.local.IsValid() {
+		to.local = p.path.Load().route.Load().local
 	}
 	c.d.sending.Lock()
 	defer c.d.sending.Unlock()
-	packet, reason := c.d.seal(sa, now, c.buf, payload, esp.NextHeaderDummy)
+	g := outgoing{payload: payload, nextHeader: esp.NextHeaderDummy, to: to, count: len(payload), pad: max(sa.outer.Pad-len(payload), 0)}
+	reason := c.sealing.sealTunnelled(sa, now, &g, int(sa.mtu.Load()), &c.tally)
+	c.sealing.out.flush(&c.tally)
 	if reason != reasons {
 		c.tally.Dropped[reason]++
 		return false
 	}
 	c.tally.Dummies++
-	c.send(packet, to)
-	if path := p.path.Load(); path.ends() == to {
+	if path := p.path.Load(); path.ends().remote == to.remote {
 		touch(&path.sent, now)
 	}
 	return true
 }
 
-func (c *control) send(packet []byte, to ends) {
-	conn := c.d.conn(to.remote)
+// keepalive sends what holds a NAT mapping open, RFC 3948 section 2.3. It belongs to no SA.
+func (c *control) keepalive(to ends) {
+	conn := c.d.config.UDP.of(familyIndex(to.remote.Addr()))
 	if conn != nil {
-		if n, _ := conn.Send([][]byte{packet}, []netip.AddrPort{to.remote}, []netip.Addr{to.local}); n == 1 {
+		one := [1]datagram.Packet{{Data: []byte{esp.Keepalive}, Remote: to.remote, Local: to.local}}
+		if n, _ := conn.Send(one[:]); n == 1 {
+			c.tally.Keepalives++
 			return
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport.dev/sallyport/agent/datagram"
 	"sallyport.dev/sallyport/services/protocol/sad"
 	"sallyport.dev/sallyport/services/protocol/spd"
 )
@@ -25,31 +26,55 @@ type Device interface {
 	Close() error
 }
 
-// Conn is the UDP socket of one address family, as netio.UDPSocket has it. Recv is called by one
-// goroutine, Send by any.
+// Conn is one socket, as netio's UDPSocket and RawSocket have it. Recv and PathErrors are called by one
+// goroutine, Send by any, one at a time.
 type Conn interface {
-	// Recv fills bufs, sizes (-1 for a datagram that did not fit), from, and local with our addresses at
-	// which they arrived, and returns how many.
-	Recv(bufs [][]byte, sizes []int, from []netip.AddrPort, local []netip.Addr) (int, error)
-	// Send sends bufs[i] to to[i], from local[i] unless that is invalid, in order, and returns how many left.
-	Send(bufs [][]byte, to []netip.AddrPort, local []netip.Addr) (int, error)
+	// Recv waits for packets, sets all but Buf, and returns how many; none when only path errors came.
+	Recv(ps []datagram.Packet) (int, error)
+	// Send sends packets in order and returns how many left. Those that did not have Err set.
+	Send(ps []datagram.Packet) (int, error)
+	// PathErrors yields what was said about packets sent, since the last call. It does not wait.
+	PathErrors(yield func(datagram.PathError))
 	Close() error
 }
+
+// Sockets are the sockets of one kind, by address family; either may be nil.
+type Sockets struct{ IPv4, IPv6 Conn }
+
+func (s Sockets) of(family int) Conn { return [2]Conn{s.IPv4, s.IPv6}[family] }
+
+// link is the kind of a socket.
+type link uint8
+
+const (
+	linkUDP link = iota // ESP in UDP, IKE, keepalives
+	linkESP             // IP protocol 50
+	linkAH              // IP protocol 51
+)
+
+func (l link) protocol() uint8 { return [...]uint8{protoUDP, uint8(ESP), uint8(AH)}[l] }
+
+func (l link) String() string { return [...]string{"UDP", "ESP", "AH"}[l] }
 
 // Config is what New needs.
 type Config struct {
 	TUN Device
-	// IPv4 and IPv6 are the sockets; one of them may be nil.
-	IPv4, IPv6 Conn
+	// UDP, ESP and AH are the sockets; there must be one of some kind.
+	UDP, ESP, AH Sockets
+	// PathTo asks the kernel for the way to an address: our own address on it, and the MTU (netio.PathTo). Nil:
+	// nothing is too big, and native tunnel mode needs PathSpec.Local.
+	PathTo func(remote netip.Addr) (local netip.Addr, mtu int, err error)
 	// Clock is the time since boot on CLOCK_BOOTTIME (netio.BootTime).
 	Clock func() time.Duration
-	// Random is where probes' nonces come from; nil means crypto/rand.
+	// Random is where probes' nonces and seeds of IVs come from; nil means crypto/rand.
 	Random io.Reader
+	// KeepKeys keeps the keys of SAs for Keys: only where captures are allowed.
+	KeepKeys bool
 }
 
 // Datapath is the running pipeline. All methods may be called concurrently.
 //
-// Packets are moved by one sender (TUN to UDP), and by one receiver for each socket (UDP to TUN). They
+// Packets are moved by one sender (TUN to sockets), and by one receiver for each socket (to the TUN). They
 // read an immutable snapshot of the tables and take no lock but an SA's own. A third goroutine, control,
 // does all that has to do with time: lifetimes, keepalives, probes, events.
 type Datapath struct {
@@ -57,6 +82,9 @@ type Datapath struct {
 	counters counters
 	events   chan Event
 	tables   atomic.Pointer[tables]
+	tap      atomic.Pointer[func(Tapped)]
+
+	acquireLimit, pathErrorLimit, shrunkLimit limiter
 
 	// sending is held from sealing to sending, so that the sequence numbers of each SA leave in
 	// order: whoever holds it is the one sending worker of all outbound SAs, whose sealers and
@@ -70,8 +98,10 @@ type Datapath struct {
 	inbound  *sad.Database[*inboundSA]
 	outbound *sad.Database[*outboundSA]
 	pairs    map[PairID]*pair
+	bySPI    map[uint32][]*outboundSA
 	paths    map[string]*hostPath
-	todo     []notice // from methods, never lost
+	rules    [][16]byte // ids of the SPD entries that protect nothing
+	todo     []notice   // from methods, never lost
 }
 
 // tables is what packets are carried by: an immutable snapshot.
@@ -88,7 +118,7 @@ func New(c Config) (*Datapath, error) {
 	switch {
 	case c.TUN == nil:
 		return nil, errors.New("datapath: no TUN")
-	case c.IPv4 == nil && c.IPv6 == nil:
+	case c.UDP == Sockets{} && c.ESP == Sockets{} && c.AH == Sockets{}:
 		return nil, errors.New("datapath: no socket")
 	case c.Clock == nil:
 		return nil, errors.New("datapath: no clock")
@@ -104,6 +134,7 @@ func New(c Config) (*Datapath, error) {
 		inbound:  sad.NewDatabase[*inboundSA](),
 		outbound: sad.NewDatabase[*outboundSA](),
 		pairs:    make(map[PairID]*pair),
+		bySPI:    make(map[uint32][]*outboundSA),
 		paths:    make(map[string]*hostPath),
 	}
 	d.tables.Store(&tables{spd: new(spd.Table), inbound: d.inbound.View(), outbound: d.outbound.View()})
@@ -120,11 +151,12 @@ func (d *Datapath) Run(ctx context.Context) error {
 		group.Go(func() { cancel(fmt.Errorf("datapath: %s: %w", name, f())) })
 	}
 	run("TUN", newSender(d).run)
-	if d.config.IPv4 != nil {
-		run("IPv4 socket", newReceiver(d, d.config.IPv4).run)
-	}
-	if d.config.IPv6 != nil {
-		run("IPv6 socket", newReceiver(d, d.config.IPv6).run)
+	for l, sockets := range d.sockets() {
+		for f := range 2 {
+			if conn := sockets.of(f); conn != nil {
+				run(fmt.Sprintf("%v socket of IPv%d", link(l), 4+2*f), newReceiver(d, link(l), conn).run)
+			}
+		}
 	}
 	group.Go(func() { newControl(d).run(running) })
 	<-running.Done()
@@ -138,24 +170,33 @@ func (d *Datapath) Run(ctx context.Context) error {
 
 func (d *Datapath) close() error {
 	errs := []error{d.config.TUN.Close()}
-	for _, conn := range []Conn{d.config.IPv4, d.config.IPv6} {
-		if conn != nil {
-			errs = append(errs, conn.Close())
+	for _, sockets := range d.sockets() {
+		for f := range 2 {
+			if conn := sockets.of(f); conn != nil {
+				errs = append(errs, conn.Close())
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// sockets are by link.
+func (d *Datapath) sockets() [3]Sockets {
+	return [3]Sockets{linkUDP: d.config.UDP, linkESP: d.config.ESP, linkAH: d.config.AH}
 }
 
 // Events delivers lifetime and path events. A slow reader delays events, never packets; an event
 // is not lost. The channel is never closed.
 func (d *Datapath) Events() <-chan Event { return d.events }
 
-// conn is the socket that reaches to, or nil.
-func (d *Datapath) conn(to netip.AddrPort) Conn {
-	if to.Addr().Is4() {
-		return d.config.IPv4
+// ivSeed makes the IVs of an SA differ from those of an earlier life under the same key. Without it, an empty
+// one, they are right all the same: what protects is that numbers are not used twice.
+func (d *Datapath) ivSeed() []byte {
+	var seed [16]byte
+	if _, err := io.ReadFull(d.config.Random, seed[:]); err != nil {
+		return nil
 	}
-	return d.config.IPv6
+	return seed[:]
 }
 
 // rouse makes control look at lifetimes and todo.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sallyport.dev/sallyport/agent/datagram"
 	"sallyport.dev/sallyport/services/protocol/esp"
 )
 
@@ -88,10 +89,10 @@ func TestOutboundDrops(t *testing.T) {
 		{"pair is gone", func(w *world) { w.must(w.a.RemovePair(pairID(1))) }, udp, OutNoPolicy},
 		{"SA is gone", func(w *world) { w.must(w.a.RemoveOutbound(saID(1))) }, udp, OutNoSA},
 		{"no path", func(w *world) { w.must(w.a.SetPair(pairOf("1", "2", PathSpec{}))) }, udp, OutNoPath},
-		{"no socket of the family", func(w *world) {
+		{"the socket refuses it", func(w *world) {
+			w.wire.conns[netip.AddrPortFrom(v6Of[aAddr], 4500)].refuse = func(*datagram.Packet) error { return errors.New("no route") }
 			w.must(w.a.SetPair(pairOf("1", "2", PathSpec{Remote: netip.MustParseAddrPort("[2001:db8::1]:4500")})))
 		}, udp, OutSend},
-		{"too big", nil, inner("10.9.0.1", "10.9.0.2", 65535-28), OutTooBig},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -144,9 +145,9 @@ func TestInboundDrops(t *testing.T) {
 		{"ICV cut", sa, mangled(func(p []byte) []byte { return p[:len(p)-4] }), InForged},
 		{"sequence number changed", sa, mangled(func(p []byte) []byte { p[7]++; return p }), InForged},
 		{"next header TCP", sa, carrying(good, 6), InNextHeader},
-		{"IPv4 said to be IPv6", sa, carrying(good, 41), InMalformed},
-		{"inner packet cut", sa, carrying(good[:30], 4), InMalformed},
-		{"empty inner packet", sa, carrying(nil, 4), InMalformed},
+		{"IPv4 said to be IPv6", sa, carrying(good, 41), InInnerLength},
+		{"inner packet cut", sa, carrying(good[:30], 4), InInnerLength},
+		{"empty inner packet", sa, carrying(nil, 4), InInnerLength},
 		{"source outside of the selectors", sa, carrying(inner("10.9.0.3", "10.9.0.2", 4), 4), InSelector},
 		{"destination outside of the selectors", sa, carrying(inner("10.9.0.1", "10.9.0.9", 4), 4), InSelector},
 		{"reflected", sa, carrying(inner("10.9.0.2", "10.9.0.1", 4), 4), InSelector},
@@ -154,7 +155,7 @@ func TestInboundDrops(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.must(w.b.SetPair(pairOf("2", "1", PathSpec{Remote: aAddr})), w.b.InstallInbound(sa))
-				w.wire.inject(frame{aAddr, bAddr, c.make(sealer(t, c.sa))})
+				w.wire.inject(frame{from: aAddr, to: bAddr, data: c.make(sealer(t, c.sa))})
 				if got := w.b.received(); len(got) > 0 {
 					t.Errorf("delivered % x", got)
 				}
@@ -164,7 +165,7 @@ func TestInboundDrops(t *testing.T) {
 				// What was dropped does not disturb what comes after.
 				s := sealer(t, sa)
 				seal(t, s, good, 4) // the number that may be used up
-				w.wire.inject(frame{aAddr, bAddr, seal(t, s, good, 4)})
+				w.wire.inject(frame{from: aAddr, to: bAddr, data: seal(t, s, good, 4)})
 				if got := w.b.received(); len(got) != 1 {
 					t.Errorf("a good packet did not get through: %v", drops(w.b.Datapath))
 				}
@@ -199,9 +200,9 @@ func TestForeignDummiesAreDiscarded(t *testing.T) {
 			seal(t, s, nil, esp.NextHeaderDummy) // past what a has used
 		}
 		for _, payload := range [][]byte{nil, {1}, bytes.Repeat([]byte{0}, 1400), appendProbe(nil, 3, nonce{}), []byte("SallyPrb")} {
-			w.wire.inject(frame{aAddr, bAddr, seal(t, s, payload, esp.NextHeaderDummy)})
+			w.wire.inject(frame{from: aAddr, to: bAddr, data: seal(t, s, payload, esp.NextHeaderDummy)})
 		}
-		w.wire.inject(frame{aAddr, bAddr, []byte{0xff}})
+		w.wire.inject(frame{from: aAddr, to: bAddr, data: []byte{0xff}})
 		if got := w.b.received(); len(got) > 0 {
 			t.Errorf("delivered % x", got)
 		}
@@ -261,7 +262,7 @@ func TestSequenceNumbersLeaveInOrder(t *testing.T) {
 		}
 		for i := range 200 {
 			w.a.tun.in <- aToB
-			w.wire.inject(frame{bAddr, aAddr, seal(t, s, appendProbe(nil, probeRequest, nonce{byte(i)}), esp.NextHeaderDummy)})
+			w.wire.inject(frame{from: bAddr, to: aAddr, data: seal(t, s, appendProbe(nil, probeRequest, nonce{byte(i)}), esp.NextHeaderDummy)})
 			time.Sleep(50 * time.Millisecond)
 		}
 		synctest.Wait()
@@ -341,7 +342,7 @@ func TestBadPairs(t *testing.T) {
 			"no local":          func(p *Pair) { p.Local = nil },
 			"no remote":         func(p *Pair) { p.Remote = nil },
 			"selector":          func(p *Pair) { p.Remote = []Selector{{}} },
-			"port 0":            func(p *Pair) { p.Path.Remote = netip.MustParseAddrPort("192.0.2.9:0") },
+			"order":             func(p *Pair) { p.Order = maxOrder + 1 },
 			"no address":        func(p *Pair) { p.Path.Remote = netip.AddrPortFrom(netip.Addr{}, 4500) },
 			"negative interval": func(p *Pair) { p.Path.KeepaliveInterval = -1 },
 			"given twice":       func(p *Pair) { p.ID = other.ID },
@@ -384,8 +385,8 @@ func testLongestPrefixWins(t *testing.T, id byte) {
 		}
 		// The wide end cannot speak for the narrow one.
 		s := sealer(t, wideSA)
-		w.wire.inject(frame{wide.Path.Remote, aAddr, seal(t, s, bToA, 4)})
-		w.wire.inject(frame{wide.Path.Remote, aAddr, seal(t, s, inner("10.77.0.1", "10.9.0.1", 4), 4)})
+		w.wire.inject(frame{from: wide.Path.Remote, to: aAddr, data: seal(t, s, bToA, 4)})
+		w.wire.inject(frame{from: wide.Path.Remote, to: aAddr, data: seal(t, s, inner("10.77.0.1", "10.9.0.1", 4), 4)})
 		if got := w.a.received(); len(got) != 1 || w.a.Counters().Drops(InSelector) != 1 {
 			t.Errorf("%d delivered, drops %v", len(got), drops(w.a.Datapath))
 		}
@@ -482,7 +483,7 @@ func TestHardLimitHoldsBetweenTicks(t *testing.T) {
 		time.Sleep(tick / 4)
 		w.wire.setTap(nil)
 		w.a.send(aToB)
-		w.wire.inject(frame{aAddr, bAddr, late})
+		w.wire.inject(frame{from: aAddr, to: bAddr, data: late})
 		if n := len(w.wire.sent(bAddr)); n != 0 || len(w.b.received()) != 0 {
 			t.Errorf("%d packets after the deadline", n)
 		}
@@ -518,12 +519,12 @@ func TestStatus(t *testing.T) {
 		time.Sleep(time.Second)
 		w.delivers(w.a, w.b, aToB)
 		time.Sleep(time.Second)
-		want := SAStatus{ID: sa.ID, Pair: sa.Pair, Generation: 1, SPI: sa.SPI, Transform: gcm128, ESN: true,
+		want := SAStatus{ID: sa.ID, Pair: sa.Pair, Generation: 1, SPI: sa.SPI, Transform: gcm128, ESN: true, Protocol: ESP, MTU: unlimitedMTU,
 			Bytes: uint64(len(aToB)), Packets: 2, Age: 2 * time.Second, Left: time.Hour - 2*time.Second, Sequence: 2, Idle: time.Second}
 		if got := w.a.SAs(); len(got) != 1 || got[0] != want {
 			t.Errorf("a has %+v\nwant %+v", got, want)
 		}
-		want.Inbound = true
+		want.Inbound, want.MTU = true, 0
 		if got := w.b.SAs(); len(got) != 1 || got[0] != want {
 			t.Errorf("b has %+v\nwant %+v", got, want)
 		}
@@ -543,7 +544,7 @@ func TestRunEndsWithABrokenTUN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, wire: &wire{conns: make(map[netip.AddrPort]*fakeConn)}}
 		tun := newFakeTUN()
-		d, err := New(Config{TUN: tun, IPv4: w.conn(aAddr), Clock: func() time.Duration { return time.Hour }})
+		d, err := New(Config{TUN: tun, UDP: Sockets{IPv4: w.conn(aAddr)}, Clock: func() time.Duration { return time.Hour }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -571,7 +572,7 @@ func TestRunEndsWithABrokenTUN(t *testing.T) {
 func TestNewNeedsDevices(t *testing.T) {
 	clock := func() time.Duration { return 0 }
 	conn := &fakeConn{}
-	for _, c := range []Config{{}, {TUN: newFakeTUN(), Clock: clock}, {TUN: newFakeTUN(), IPv4: conn}, {IPv4: conn, Clock: clock}} {
+	for _, c := range []Config{{}, {TUN: newFakeTUN(), Clock: clock}, {TUN: newFakeTUN(), UDP: Sockets{IPv4: conn}}, {UDP: Sockets{IPv4: conn}, Clock: clock}} {
 		if _, err := New(c); err == nil {
 			t.Errorf("New(%+v) worked", c)
 		}

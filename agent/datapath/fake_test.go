@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sallyport.dev/sallyport/agent/datagram"
 	"sallyport.dev/sallyport/services/protocol/esp"
 	"sallyport.dev/sallyport/services/protocol/ipwire"
 )
@@ -29,6 +31,8 @@ var (
 type frame struct {
 	from, to netip.AddrPort
 	data     []byte
+	tos      uint8
+	df       bool
 }
 
 // wire delivers frames to the conns by their destination. tap, if set, may change a frame or drop it.
@@ -43,7 +47,7 @@ func (w *wire) send(f frame) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f.data = bytes.Clone(f.data)
-	w.seen = append(w.seen, frame{f.from, f.to, bytes.Clone(f.data)})
+	w.seen = append(w.seen, frame{f.from, f.to, bytes.Clone(f.data), f.tos, f.df})
 	if w.tap != nil && !w.tap(&f) {
 		return
 	}
@@ -60,7 +64,7 @@ func (w *wire) deliver(f frame) {
 func (w *wire) inject(f frame) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.deliver(frame{f.from, f.to, bytes.Clone(f.data)})
+	w.deliver(frame{f.from, f.to, bytes.Clone(f.data), f.tos, f.df})
 }
 
 // setTap changes tap, and forgets what was seen.
@@ -86,32 +90,58 @@ type fakeConn struct {
 	wire   *wire
 	addr   netip.AddrPort
 	in     chan frame
+	errors chan datagram.PathError
+	refuse func(*datagram.Packet) error // why a packet does not leave; nil: all do
+	raw    bool                         // a raw socket: the port stands for the protocol
 	closed chan struct{}
 	once   sync.Once
 }
 
-func (c *fakeConn) Recv(bufs [][]byte, sizes []int, from []netip.AddrPort, local []netip.Addr) (int, error) {
+func (c *fakeConn) Recv(ps []datagram.Packet) (int, error) {
 	select {
 	case <-c.closed:
 		return 0, net.ErrClosed
 	case f := <-c.in:
-		sizes[0], from[0], local[0] = copy(bufs[0], f.data), f.from, f.to.Addr()
-		if len(f.data) > len(bufs[0]) {
-			sizes[0] = -1
+		p := &ps[0]
+		p.Data = p.Buf[datagram.Headroom:]
+		p.Data = p.Data[:copy(p.Data, f.data)]
+		p.Remote, p.Local, p.TOS, p.TTL, p.Err = f.from, f.to.Addr(), f.tos, 60, nil
+		if c.raw {
+			p.Remote = netip.AddrPortFrom(f.from.Addr(), 0)
+			p.TOS = ipwire.TOS(f.data)
+		}
+		if len(f.data) > len(p.Data) {
+			p.Err = datagram.ErrTruncated
 		}
 		return 1, nil
 	}
 }
 
-func (c *fakeConn) Send(bufs [][]byte, to []netip.AddrPort, local []netip.Addr) (int, error) {
-	for i := range bufs {
-		from := c.addr
-		if local[i].IsValid() {
-			from = netip.AddrPortFrom(local[i], from.Port())
+func (c *fakeConn) Send(ps []datagram.Packet) (n int, err error) {
+	for i := range ps {
+		p := &ps[i]
+		if c.refuse != nil {
+			if p.Err = c.refuse(p); p.Err != nil {
+				continue
+			}
 		}
-		c.wire.send(frame{from: from, to: to[i], data: bufs[i]})
+		from, to := c.addr, p.Remote
+		if p.Local.IsValid() {
+			from = netip.AddrPortFrom(p.Local, from.Port())
+		}
+		if c.raw {
+			to = netip.AddrPortFrom(to.Addr(), c.addr.Port())
+		}
+		c.wire.send(frame{from: from, to: to, data: p.Data, tos: p.TOS, df: p.DF})
+		n++
 	}
-	return len(bufs), nil
+	return n, nil
+}
+
+func (c *fakeConn) PathErrors(yield func(datagram.PathError)) {
+	for len(c.errors) > 0 {
+		yield(<-c.errors)
+	}
 }
 
 func (c *fakeConn) Close() error { c.once.Do(func() { close(c.closed) }); return nil }
@@ -165,6 +195,35 @@ type world struct {
 	t    *testing.T
 	wire *wire
 	a, b *end
+	mtu  atomic.Int32 // of the wire; 0: it takes everything
+}
+
+// v6Of are the ends' IPv6 addresses.
+var v6Of = map[netip.AddrPort]netip.Addr{aAddr: netip.MustParseAddr("2001:db8::a"), bAddr: netip.MustParseAddr("2001:db8::b")}
+
+// raw plugs raw sockets into the wire.
+func (w *world) raw(v4 netip.Addr, proto Protocol) Sockets {
+	v6 := v6Of[netip.AddrPortFrom(v4, 4500)]
+	one := func(a netip.Addr) Conn {
+		c := w.conn(netip.AddrPortFrom(a, uint16(proto)))
+		c.raw = true
+		return c
+	}
+	return Sockets{IPv4: one(v4), IPv6: one(v6)}
+}
+
+// pathTo is the kernel's answer at one end.
+func (w *world) pathTo(at netip.AddrPort) func(netip.Addr) (netip.Addr, int, error) {
+	return func(remote netip.Addr) (netip.Addr, int, error) {
+		mtu := int(w.mtu.Load())
+		if mtu == 0 {
+			mtu = unlimitedMTU
+		}
+		if remote.Is4() {
+			return at.Addr(), mtu, nil
+		}
+		return v6Of[at], mtu, nil
+	}
 }
 
 // inWorld runs test with two running datapaths.
@@ -181,7 +240,9 @@ func inWorld(t *testing.T, test func(w *world)) {
 		}{{&w.a, aAddr}, {&w.b, bAddr}} {
 			conn := w.conn(e.addr)
 			tun := newFakeTUN()
-			d, err := New(Config{TUN: tun, IPv4: conn, Clock: clock})
+			v6 := w.conn(netip.AddrPortFrom(v6Of[e.addr], 4500))
+			d, err := New(Config{TUN: tun, UDP: Sockets{IPv4: conn, IPv6: v6}, ESP: w.raw(e.addr.Addr(), ESP), AH: w.raw(e.addr.Addr(), AH),
+				PathTo: w.pathTo(e.addr), Clock: clock})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -200,7 +261,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 
 // conn plugs a new socket into the wire.
 func (w *world) conn(addr netip.AddrPort) *fakeConn {
-	c := &fakeConn{wire: w.wire, addr: addr, in: make(chan frame, 1000), closed: make(chan struct{})}
+	c := &fakeConn{wire: w.wire, addr: addr, in: make(chan frame, 1000), errors: make(chan datagram.PathError, 100), closed: make(chan struct{})}
 	w.wire.conns[addr] = c
 	return c
 }
@@ -341,11 +402,11 @@ func (e *end) nextEvents() (out []Event) {
 // sealer makes packets of one half outside of the datapath: a captured, or a foreign end's packet.
 func sealer(t testing.TB, sa SA) *esp.Sealer {
 	t.Helper()
-	encryption, err := encryptionOf(sa.Transform)
+	suite, err := suiteOf(sa)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := esp.NewSealer(esp.Config{SPI: sa.SPI, Encryption: encryption, Keymat: sa.Key, ESN: sa.ESN})
+	s, err := esp.NewSealer(esp.Config{SPI: sa.SPI, Encryption: suite.Encryption, Integrity: suite.Integrity, Keymat: sa.Key, ESN: sa.ESN})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/sallyport/agent/datagram"
 	"sallyport.dev/sallyport/services/protocol/esp"
 )
 
@@ -22,18 +23,19 @@ func (t *nullTUN) Close() error { return nil }
 
 type nullConn struct{ datagrams int }
 
-func (c *nullConn) Recv([][]byte, []int, []netip.AddrPort, []netip.Addr) (int, error) { select {} }
-func (c *nullConn) Send(bufs [][]byte, _ []netip.AddrPort, _ []netip.Addr) (int, error) {
-	c.datagrams += len(bufs)
-	return len(bufs), nil
+func (c *nullConn) Recv([]datagram.Packet) (int, error) { select {} }
+func (c *nullConn) Send(ps []datagram.Packet) (int, error) {
+	c.datagrams += len(ps)
+	return len(ps), nil
 }
-func (c *nullConn) Close() error { return nil }
+func (c *nullConn) PathErrors(func(datagram.PathError)) {}
+func (c *nullConn) Close() error                        { return nil }
 
 // still is one datapath whose loops do not run, with both SAs of one pair, of which it is both ends.
 func still(t testing.TB) (*Datapath, *nullTUN, *nullConn) {
 	t.Helper()
 	tun, conn := new(nullTUN), new(nullConn)
-	d, err := New(Config{TUN: tun, IPv4: conn, Clock: func() time.Duration { return time.Hour }})
+	d, err := New(Config{TUN: tun, UDP: Sockets{IPv4: conn}, Clock: func() time.Duration { return time.Hour }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +53,7 @@ func still(t testing.TB) (*Datapath, *nullTUN, *nullConn) {
 func TestFastPathDoesNotAllocate(t *testing.T) {
 	d, tun, conn := still(t)
 	const batch, runs = 64, 50
-	s, r := newSender(d), newReceiver(d, conn)
+	s, r := newSender(d), newReceiver(d, linkUDP, conn)
 	v4, v6 := inner("10.9.0.1", "10.9.0.1", 1300), inner("fd09::1", "fd09::1", 1300)
 	outbound := func() {
 		for i := range batch {
@@ -80,10 +82,10 @@ func TestFastPathDoesNotAllocate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.sizes[i], r.from[i] = copy(r.in[i], packet), aAddr
+			arrive(r, i, packet, aAddr)
 		}
-		copy(r.in[0], "forged!!") // one that is dropped, and one that comes from elsewhere
-		r.from[1] = evil
+		copy(r.packets[0].Data, "forged!!") // one that is dropped, and one that comes from elsewhere
+		r.packets[1].Remote = evil
 		r.deliver(batch)
 	}
 	if n := testing.AllocsPerRun(runs, inbound); n != 0 {
@@ -109,13 +111,13 @@ func FuzzDemux(f *testing.F) {
 	f.Add(seal(f, s, good, 6))
 	sealed := sealer(f, sa)
 	var r *receiver // its buffers are large: made once
-	f.Fuzz(func(t *testing.T, datagram []byte) {
+	f.Fuzz(func(t *testing.T, packet []byte) {
 		d, tun, conn := still(t)
 		if r == nil {
-			r = newReceiver(d, conn)
+			r = newReceiver(d, linkUDP, conn)
 		}
 		r.d = d
-		r.sizes[0], r.from[0] = copy(r.in[0], datagram), evil
+		arrive(r, 0, packet, evil)
 		r.deliver(1)
 		c := d.Counters()
 		counted := c.InPackets + c.InDummies + c.InKeepalives
@@ -125,28 +127,36 @@ func FuzzDemux(f *testing.F) {
 		if counted != 1 {
 			t.Errorf("counted %d times: %+v", counted, c)
 		}
-		authentic := c.InPackets+c.InDummies+c.Drops(InSelector)+c.Drops(InMalformed)+c.Drops(InNextHeader) == 1
-		if authentic && !openable(sa, datagram) {
-			t.Errorf("accepted % x", datagram)
+		authentic := c.InPackets+c.InDummies+c.Drops(InSelector)+c.Drops(InMalformed)+c.Drops(InNextHeader)+c.Drops(InPadding)+c.Drops(InInnerLength) == 1
+		if authentic && !openable(sa, packet) {
+			t.Errorf("accepted % x", packet)
 		}
 		if tun.packets != int(c.InPackets) {
 			t.Errorf("%d packets to the TUN, %d counted", tun.packets, c.InPackets)
 		}
 		// The same bytes in the payload of a real packet: an authenticated hostile end.
 		for _, next := range []uint8{esp.NextHeaderIPv4, esp.NextHeaderIPv6, esp.NextHeaderDummy} {
-			if sealed.SealedLen(len(datagram)) > 65000 {
+			if sealed.SealedLen(len(packet)) > 65000 {
 				return
 			}
-			r.sizes[0] = copy(r.in[0], seal(t, sealed, datagram, next))
+			arrive(r, 0, seal(t, sealed, packet, next), evil)
 			r.deliver(1)
 		}
 	})
 }
 
+// arrive makes packet the i-th of the receiver's batch.
+func arrive(r *receiver, i int, packet []byte, from netip.AddrPort) {
+	p := &r.packets[i]
+	p.Data = p.Buf[datagram.Headroom:]
+	p.Data = p.Data[:copy(p.Data, packet)]
+	p.Remote, p.Local, p.TOS, p.Err = from, bAddr.Addr(), 0, nil
+}
+
 // openable opens a datagram without the datapath.
 func openable(sa SA, datagram []byte) bool {
-	encryption, _ := encryptionOf(sa.Transform)
-	o, err := esp.NewOpener(esp.Config{SPI: sa.SPI, Encryption: encryption, Keymat: sa.Key, ESN: sa.ESN})
+	suite, _ := suiteOf(sa)
+	o, err := esp.NewOpener(esp.Config{SPI: sa.SPI, Encryption: suite.Encryption, Keymat: sa.Key, ESN: sa.ESN})
 	if err != nil {
 		return false
 	}

@@ -1,9 +1,8 @@
 package datapath
 
 import (
+	"net/netip"
 	"time"
-
-	"sallyport.dev/sallyport/services/protocol/esp"
 )
 
 const (
@@ -37,6 +36,9 @@ func (o *outstanding) free() bool { return o.pair == nil }
 // installed sends the dummy that makes a NAT mapping, and the requests that waited for an SA.
 func (c *control) installed(now time.Duration, p *pair) {
 	path := p.path.Load()
+	if path.spec.Load().Foreign {
+		return
+	}
 	if to := path.ends(); to.remote.IsValid() {
 		c.dummy(now, p, c.payload(), to)
 	}
@@ -113,6 +115,8 @@ func (c *control) move(path *hostPath, p *pair, to ends) {
 		return
 	}
 	path.control.outstanding = [maxOutstanding]outstanding{}
+	c.d.ask(path)
+	c.d.remeasure(c.d.tables.Load(), path)
 	c.tell(Event{Kind: PathChanged, Pair: p.id, RemoteHost: path.host, Addr: to.remote})
 }
 
@@ -140,6 +144,20 @@ func (c *control) timers() {
 		if spec := path.spec.Load(); spec.LocalBehindNAT {
 			c.hold(now, t, path, spec)
 		}
+		c.pretend(now, t, path)
+	}
+}
+
+// pretend sends the dummies that hide how much is said, where an SA asks for them.
+func (c *control) pretend(now time.Duration, t *tables, path *hostPath) {
+	for _, p := range t.pairsOf[path] {
+		sa, ok := t.outbound.Outbound(p.id)
+		if !ok || sa.outer.DummyInterval == 0 || now-time.Duration(path.sent.Load()) < sa.outer.DummyInterval {
+			continue
+		}
+		if to := sa.ends(netip.Addr{}, netip.Addr{}); to.remote.IsValid() {
+			c.dummy(now, p, c.payload(), to)
+		}
 	}
 }
 
@@ -165,17 +183,16 @@ func (c *control) hold(now time.Duration, t *tables, path *hostPath, spec *PathS
 	every := spec.keepalive()
 	received, sent := time.Duration(path.received.Load()), time.Duration(path.sent.Load())
 	switch {
-	case received < k.greetSince && now >= k.greetNext:
+	case received < k.greetSince && now >= k.greetNext && !spec.Foreign:
 		k.greetEvery = min(2*k.greetEvery, every)
 		k.greetNext = now + k.greetEvery
 		c.probe(now, path, p, to)
 	case now-sent < every:
-	case now-received >= 3*every:
+	case now-received >= 3*every && !spec.Foreign:
 		c.probe(now, path, p, to)
 		touch(&path.sent, now) // also if it was asked already
 	default:
-		c.tally.Keepalives++
-		c.send([]byte{esp.Keepalive}, to)
+		c.keepalive(to)
 		touch(&path.sent, now)
 	}
 }

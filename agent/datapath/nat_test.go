@@ -223,7 +223,7 @@ func TestAttackerCannotMoveThePath(t *testing.T) {
 	for name, attack := range map[string]func(w *world, n *nat){
 		"replay": func(w *world, n *nat) {
 			for _, f := range w.wire.sent(bAddr) {
-				w.wire.inject(frame{evil, bAddr, f.data})
+				w.wire.inject(frame{from: evil, to: bAddr, data: f.data})
 			}
 			if sent := w.wire.sent(evil); len(sent) > 0 {
 				t.Errorf("replay: %d packets to the attacker", len(sent))
@@ -232,7 +232,7 @@ func TestAttackerCannotMoveThePath(t *testing.T) {
 		"forge": func(w *world, n *nat) {
 			f := w.wire.sent(bAddr)[0]
 			f.data[7] = 200 // a sequence number that was not used
-			w.wire.inject(frame{evil, bAddr, f.data})
+			w.wire.inject(frame{from: evil, to: bAddr, data: f.data})
 			if sent := w.wire.sent(evil); len(sent) > 0 {
 				t.Errorf("forge: %d packets to the attacker", len(sent))
 			}
@@ -241,26 +241,26 @@ func TestAttackerCannotMoveThePath(t *testing.T) {
 		"race and reflect the request": func(w *world, n *nat) {
 			race(w, n)
 			for _, f := range w.wire.sent(evil) {
-				w.wire.inject(frame{evil, bAddr, f.data})
+				w.wire.inject(frame{from: evil, to: bAddr, data: f.data})
 			}
 		},
 		// a answers to b, where it knows b to be: the answer comes from a's own address.
 		"race and relay the request as if from b": func(w *world, n *nat) {
 			race(w, n)
 			for _, f := range w.wire.sent(evil) {
-				w.wire.inject(frame{bAddr, aAddr, f.data})
+				w.wire.inject(frame{from: bAddr, to: aAddr, data: f.data})
 			}
 		},
 		// a answers to the attacker, who passes the answer on as if from a's address.
 		"race, relay the request, answer from elsewhere": func(w *world, n *nat) {
 			race(w, n)
 			for _, f := range w.wire.sent(evil) {
-				w.wire.inject(frame{evil, aAddr, f.data})
+				w.wire.inject(frame{from: evil, to: aAddr, data: f.data})
 			}
 			synctest.Wait()
 			for _, f := range w.wire.sent(evil) {
 				if f.from == aAddr {
-					w.wire.inject(frame{outer2, bAddr, f.data})
+					w.wire.inject(frame{from: outer2, to: bAddr, data: f.data})
 				}
 			}
 		},
@@ -269,12 +269,12 @@ func TestAttackerCannotMoveThePath(t *testing.T) {
 			requests := w.wire.sent(evil)
 			time.Sleep(2*probeLife + probeTries*probeRepeat)
 			for _, f := range requests {
-				w.wire.inject(frame{evil, aAddr, f.data})
+				w.wire.inject(frame{from: evil, to: aAddr, data: f.data})
 			}
 			synctest.Wait()
 			for _, f := range w.wire.sent(evil) {
 				if f.from == aAddr {
-					w.wire.inject(frame{evil, bAddr, f.data})
+					w.wire.inject(frame{from: evil, to: bAddr, data: f.data})
 				}
 			}
 		},
@@ -313,7 +313,7 @@ func TestProbesAreFewAndBounded(t *testing.T) {
 		w.wire.setTap(func(*frame) bool { return false })
 		for i := range 100 {
 			from := netip.AddrPortFrom(evil.Addr(), uint16(1000+i))
-			w.wire.inject(frame{from, bAddr, seal(t, s, aToB, 4)})
+			w.wire.inject(frame{from: from, to: bAddr, data: seal(t, s, aToB, 4)})
 		}
 		if got := w.b.received(); len(got) != 100 {
 			t.Fatalf("%d of 100 packets are valid: the test shows nothing", len(got))
@@ -335,7 +335,7 @@ func TestProbesAreFewAndBounded(t *testing.T) {
 		}
 		w.wantPath(w.b, outer1)
 		// The slots are free again.
-		w.wire.inject(frame{evil, bAddr, seal(t, s, aToB, 4)})
+		w.wire.inject(frame{from: evil, to: bAddr, data: seal(t, s, aToB, 4)})
 		synctest.Wait()
 		if len(w.wire.sent(evil)) != 1 {
 			t.Error("no request to a later candidate")
@@ -353,7 +353,7 @@ func TestAnswersAreLimited(t *testing.T) {
 			seal(t, s, nil, esp.NextHeaderDummy)
 		}
 		for i := range 500 {
-			w.wire.inject(frame{aAddr, bAddr, seal(t, s, appendProbe(nil, probeRequest, nonce{byte(i)}), esp.NextHeaderDummy)})
+			w.wire.inject(frame{from: aAddr, to: bAddr, data: seal(t, s, appendProbe(nil, probeRequest, nonce{byte(i)}), esp.NextHeaderDummy)})
 		}
 		synctest.Wait()
 		answers := len(w.wire.sent(aAddr))
@@ -361,13 +361,13 @@ func TestAnswersAreLimited(t *testing.T) {
 			t.Errorf("%d answers, want %d; %d limited", answers, noticeBurst, limited)
 		}
 		time.Sleep(time.Second) // and there are answers again
-		w.wire.inject(frame{aAddr, bAddr, seal(t, s, appendProbe(nil, probeRequest, nonce{}), esp.NextHeaderDummy)})
+		w.wire.inject(frame{from: aAddr, to: bAddr, data: seal(t, s, appendProbe(nil, probeRequest, nonce{}), esp.NextHeaderDummy)})
 		synctest.Wait()
 		if n := len(w.wire.sent(aAddr)); n != answers+1 {
 			t.Errorf("%d answers a second later, want one more than %d", n, answers)
 		}
 		for i := range 3 { // answers that nobody asked for
-			w.wire.inject(frame{aAddr, bAddr, seal(t, s, appendProbe(nil, probeAnswer, nonce{byte(i)}), esp.NextHeaderDummy)})
+			w.wire.inject(frame{from: aAddr, to: bAddr, data: seal(t, s, appendProbe(nil, probeAnswer, nonce{byte(i)}), esp.NextHeaderDummy)})
 		}
 		synctest.Wait()
 		if n := w.b.Counters().Drops(ProbeStale); n != 3 {
@@ -447,7 +447,7 @@ func TestAnswerAfterThePathWasFixed(t *testing.T) {
 			t.Fatalf("%d requests", len(requests))
 		}
 		w.must(w.b.SetPair(pairOf("2", "1", PathSpec{Remote: outer1})))
-		w.wire.inject(frame{bAddr, aAddr, requests[0].data}) // a answers from outer2
+		w.wire.inject(frame{from: bAddr, to: aAddr, data: requests[0].data}) // a answers from outer2
 		w.wantPath(w.b, outer1)
 		if w.b.Counters().InDummies < 3 {
 			t.Error("no answer came: the test shows nothing")
@@ -462,11 +462,11 @@ func TestCandidatesWithoutAnSAAreForgotten(t *testing.T) {
 		s := sealer(t, half(1, 1))
 		from := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(evil.Addr(), port) }
 		for i := range uint16(maxOutstanding) {
-			w.wire.inject(frame{from(1000 + i), bAddr, seal(t, s, aToB, 4)})
+			w.wire.inject(frame{from: from(1000 + i), to: bAddr, data: seal(t, s, aToB, 4)})
 		}
 		time.Sleep(probeLife + time.Second)
 		w.must(w.b.InstallOutbound(half(1, 2)))
-		w.wire.inject(frame{evil, bAddr, seal(t, s, aToB, 4)})
+		w.wire.inject(frame{from: evil, to: bAddr, data: seal(t, s, aToB, 4)})
 		synctest.Wait()
 		if len(w.wire.sent(evil)) != 1 || len(w.wire.sent(from(1000))) != 0 {
 			t.Errorf("sent %v", w.wire.sent(netip.AddrPort{}))

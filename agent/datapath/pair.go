@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"sallyport.dev/sallyport/services/protocol/sad"
 	"sallyport.dev/sallyport/services/protocol/spd"
@@ -19,6 +20,8 @@ import (
 type pair struct {
 	id   PairID
 	path atomic.Pointer[hostPath]
+
+	acquired time.Duration // control's own: when an SA was last asked for
 
 	spec    Pair       // guarded by Datapath.mu
 	entries [][16]byte // ids of its SPD entries; guarded by Datapath.mu
@@ -78,11 +81,18 @@ func (d *Datapath) setPair(spec Pair) {
 	if path == nil {
 		path = newHostPath(spec.RemoteHost, spec.Path)
 		d.paths[key] = path
+		d.ask(path)
 	} else if candidate, ok := path.set(spec.Path); ok {
 		d.todo = append(d.todo, notice{kind: noticeCandidate, pair: p, came: ends{remote: candidate}})
 		d.rouse()
 	}
 	p.path.Store(path)
+	if spec.Path.Remote != path.asked {
+		path.asked = spec.Path.Remote
+		d.ask(path)
+	}
+	now := d.config.Clock()
+	d.eachOutbound(p, func(sa *outboundSA) { sa.setMTU(now) })
 }
 
 // RemovePair removes a pair and every SA that it still has. ErrNoPair if there is none.
@@ -93,8 +103,12 @@ func (d *Datapath) RemovePair(id PairID) error {
 	if p == nil {
 		return ErrNoPair
 	}
-	removeOf(d.outbound, id)
-	removeOf(d.inbound, id)
+	for _, said := range of(d.outbound, id) {
+		d.removeOutbound(said)
+	}
+	for _, said := range of(d.inbound, id) {
+		d.inbound.Remove(said)
+	}
 	delete(d.pairs, id)
 	next := *d.tables.Load()
 	next.spd = next.spd.Without(p.entries...)
@@ -130,28 +144,36 @@ func (p *Pair) check() error {
 		return fmt.Errorf("%w: it has no id", ErrPair)
 	case len(p.Local) == 0 || len(p.Remote) == 0:
 		return fmt.Errorf("%w: %v has no selectors", ErrPair, p.ID)
-	case remote != netip.AddrPort{} && (!remote.IsValid() || remote.Port() == 0 || !remote.Addr().IsValid()):
+	case remote != netip.AddrPort{} && !remote.IsValid():
 		return fmt.Errorf("%w: %v has the remote end %v: want an address and a port", ErrPair, p.ID, remote)
+	case p.Order > maxOrder:
+		return fmt.Errorf("%w: %v has the order %d: at most %d", ErrPair, p.ID, p.Order, maxOrder)
 	case p.Path.KeepaliveInterval < 0:
 		return fmt.Errorf("%w: %v has a negative keepalive interval", ErrPair, p.ID)
 	}
 	return nil
 }
 
-// entries are the pair's SPD entries: one for each size of its remote selectors, the smallest range
+// maxOrder is the last place among ordered entries; those that have none come behind.
+const maxOrder = 1<<24 - 1
+
+// entries are the pair's SPD entries: those of its order, or one for each size of its remote selectors, the smallest range
 // first. So where pairs overlap the longest remote prefix wins, as in routing, and an end with a wide
 // prefix cannot speak for one with a narrow prefix within.
 func (p *Pair) entries() []spd.Entry {
 	groups := make(map[uint32][]Selector)
 	for _, s := range p.Remote {
-		rank := selectorRank(s)
+		rank := p.Order
+		if rank == 0 {
+			rank = maxOrder + 1 + selectorRank(s)
+		}
 		groups[rank] = append(groups[rank], s)
 	}
 	var out []spd.Entry
 	for _, rank := range slices.Sorted(maps.Keys(groups)) {
 		for part := range slices.Chunk(groups[rank], spd.MaxSelectors) {
 			out = append(out, spd.Entry{ID: entryID(p.ID, len(out)), Priority: rank, Action: spd.Protect,
-				Pair: p.ID, Local: p.Local, Remote: part})
+				Pair: p.ID, Local: p.Local, Remote: part, Populate: p.Populate})
 		}
 	}
 	return out
@@ -197,15 +219,12 @@ func without(old [][16]byte, now []spd.Entry) [][16]byte {
 	return slices.DeleteFunc(slices.Clone(old), func(id [16]byte) bool { return slices.Contains(kept, id) })
 }
 
-// removeOf removes every SA of a pair.
-func removeOf[T any](db *sad.Database[T], id PairID) {
-	var found [][16]byte
+// of lists the SAs of a pair.
+func of[T any](db *sad.Database[T], id PairID) (found []SAID) {
 	for sa := range db.All {
 		if sa.Pair == id {
 			found = append(found, sa.ID)
 		}
 	}
-	for _, said := range found {
-		db.Remove(said)
-	}
+	return found
 }

@@ -19,13 +19,17 @@ type hostPath struct {
 	spec     atomic.Pointer[PathSpec]
 	endpoint atomic.Pointer[endpoint] // nil: unknown; changed under Datapath.mu
 
+	route atomic.Pointer[route] // never nil
+
 	// Times of the last packet sent to, and authenticated from, the other end; 0 is never.
 	sent, received atomic.Int64
 
+	acquires   limiter // flows without an SA that control is told of
 	candidates limiter // packets from a new source that control is told of
 	probes     limiter // probes from the other end
 
-	control pathControl // control's own
+	asked   netip.AddrPort // spec's remote end when the route was asked for; guarded by Datapath.mu
+	control pathControl    // control's own
 }
 
 type endpoint struct {
@@ -44,8 +48,9 @@ type ends struct {
 func newHostPath(host string, spec PathSpec) *hostPath {
 	p := &hostPath{host: host}
 	p.spec.Store(&spec)
+	p.route.Store(&noRoute)
 	if spec.Remote.IsValid() {
-		p.endpoint.Store(&endpoint{ends: ends{remote: spec.Remote}})
+		p.endpoint.Store(&endpoint{ends: ends{remote: spec.Remote, local: spec.Local}})
 	}
 	return p
 }
@@ -56,20 +61,20 @@ func (p *hostPath) set(spec PathSpec) (candidate netip.AddrPort, ok bool) {
 	old := p.spec.Swap(&spec)
 	now := p.endpoint.Load()
 	switch {
-	case old.Remote == spec.Remote && old.mobile() == spec.mobile():
+	case old.Remote == spec.Remote && old.Local == spec.Local && old.mobile() == spec.mobile():
 		// What was learned stays.
 	case spec.mobile() && now != nil && now.proven:
 		return spec.Remote, spec.Remote.IsValid() && spec.Remote != now.remote
 	case spec.Remote.IsValid():
-		p.endpoint.Store(&endpoint{ends: ends{remote: spec.Remote}})
+		p.endpoint.Store(&endpoint{ends: ends{remote: spec.Remote, local: spec.Local}})
 	default:
 		p.endpoint.Store(nil)
 	}
 	return netip.AddrPort{}, false
 }
 
-// mobile says whether the path follows the other end's source address.
-func (s *PathSpec) mobile() bool { return s.RemoteBehindNAT && !s.LocalBehindNAT }
+// mobile says whether the path follows the other end's source address. A foreign end answers no probe.
+func (s *PathSpec) mobile() bool { return s.RemoteBehindNAT && !s.LocalBehindNAT && !s.Foreign }
 
 func (s *PathSpec) keepalive() time.Duration {
 	if s.KeepaliveInterval == 0 {

@@ -30,8 +30,16 @@ import (
 //	eth0 172.16.0.1, fd16::1 ───────────── veth ────────────── eth0 172.16.0.2, fd16::2
 type host struct {
 	*nstest.Namespace
-	dp      *datapath.Datapath
-	network *netio.Network
+	dp       *datapath.Datapath
+	network  *netio.Network
+	stateDir string
+	stop     func() // ends the datapath, and with it the TUN
+}
+
+// cleanup takes away what the host had installed: it protects nothing any more.
+func (h *host) cleanup() (err error) {
+	h.Do(func() { err = netio.Cleanup(context.Background(), netio.Config{StateDir: h.stateDir}) })
+	return err
 }
 
 func prefixes(ss ...string) (out []netip.Prefix) {
@@ -44,30 +52,40 @@ func prefixes(ss ...string) (out []netip.Prefix) {
 // start runs a datapath in the namespace until the test ends.
 func start(t *testing.T, ns *nstest.Namespace, local, remote string) *host {
 	t.Helper()
-	h := &host{Namespace: ns}
+	return startWith(t, ns, netio.Desired{
+		Addresses: []netip.Addr{netip.MustParseAddr("10.99.0." + local), netip.MustParseAddr("fd99::" + local)},
+		Pools:     prefixes("10.99.0.0/16", "fd99::/64"),
+		Remote:    prefixes("10.99.0."+remote+"/32", "fd99::"+remote+"/128"),
+	})
+}
+
+func startWith(t *testing.T, ns *nstest.Namespace, desired netio.Desired) *host {
+	t.Helper()
+	h := &host{Namespace: ns, stateDir: filepath.Join(t.TempDir(), "state")}
 	var err error
 	ns.Do(func() {
 		var tun *netio.TUN
 		if tun, err = netio.OpenTUN(netio.DefaultTUNName, netio.DefaultMTU); err != nil {
 			return
 		}
-		var v4, v6 *netio.UDPSocket
-		if v4, v6, err = netio.ListenUDP(netio.DefaultPort, netio.DefaultMark); err != nil {
+		config := datapath.Config{TUN: tun, Clock: netio.BootTime}
+		if err = sockets(&config); err != nil {
 			tun.Close()
 			return
 		}
-		h.dp, err = datapath.New(datapath.Config{TUN: tun, IPv4: v4, IPv6: v6, Clock: netio.BootTime})
-		if err != nil {
+		var routes *netio.Routes
+		if routes, err = netio.OpenRoutes(netio.DefaultMark); err != nil {
 			return
 		}
-		if h.network, err = netio.NewNetwork(netio.Config{StateDir: filepath.Join(t.TempDir(), "state")}); err != nil {
+		t.Cleanup(routes.Close)
+		config.PathTo = routes.PathTo
+		if h.dp, err = datapath.New(config); err != nil {
 			return
 		}
-		err = h.network.Apply(t.Context(), netio.Desired{
-			Addresses: []netip.Addr{netip.MustParseAddr("10.99.0." + local), netip.MustParseAddr("fd99::" + local)},
-			Pools:     prefixes("10.99.0.0/16", "fd99::/64"),
-			Remote:    prefixes("10.99.0."+remote+"/32", "fd99::"+remote+"/128"),
-		})
+		if h.network, err = netio.NewNetwork(netio.Config{StateDir: h.stateDir}); err != nil {
+			return
+		}
+		err = h.network.Apply(t.Context(), desired)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +98,26 @@ func start(t *testing.T, ns *nstest.Namespace, local, remote string) *host {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(func() { cancel(); group.Wait() })
+	h.stop = func() { cancel(); group.Wait() }
+	t.Cleanup(h.stop)
 	return h
+}
+
+// sockets opens those of every kind.
+func sockets(c *datapath.Config) error {
+	v4, v6, err := netio.ListenUDP(netio.UDPOptions{Port: netio.DefaultPort, Mark: netio.DefaultMark})
+	if err != nil {
+		return err
+	}
+	c.UDP = datapath.Sockets{IPv4: v4, IPv6: v6}
+	for proto, into := range map[uint8]*datapath.Sockets{50: &c.ESP, 51: &c.AH} {
+		v4, v6, err := netio.ListenRaw(proto, netio.DefaultMark)
+		if err != nil {
+			return err
+		}
+		*into = datapath.Sockets{IPv4: v4, IPv6: v6}
+	}
+	return nil
 }
 
 func selectors(n string) []datapath.Selector {

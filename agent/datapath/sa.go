@@ -5,22 +5,31 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"sallyport.dev/sallyport/services/protocol/ah"
 	"sallyport.dev/sallyport/services/protocol/esp"
+	"sallyport.dev/sallyport/services/protocol/ipwire"
 	"sallyport.dev/sallyport/services/protocol/sad"
+	"sallyport.dev/sallyport/services/protocol/spd"
 	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
-// association is what both directions have.
+// association is what both directions have. What is not said to be guarded never changes.
 type association struct {
-	id         SAID
-	pair       *pair
-	generation uint32
-	spi        uint32
-	transform  Transform
-	esn        bool
-	installed  time.Duration
+	id            SAID
+	pair          *pair
+	generation    uint32
+	spi           uint32
+	transform     Transform
+	protocol      Protocol
+	mode          Mode
+	encapsulation Encapsulation
+	esn           bool
+	installed     time.Duration
+	narrowed      *spd.Entry       // the selectors of an SA that has its own; nil: the pair's
+	keymat        transform.Keymat // kept for captures only: see Config.KeepKeys
 
 	// account, last and told are guarded by the direction's lock.
 	account sad.Account
@@ -36,31 +45,88 @@ func (a *association) spend(now time.Duration, n int) (ok, news bool) {
 	return state != sad.Hard, state > a.told
 }
 
-// outboundSA is guarded by Datapath.sending.
+// outboundSA is guarded by Datapath.sending. It has one of the two sealers.
 type outboundSA struct {
 	association
-	sealer *esp.Sealer
+	esp   *esp.Sealer
+	ah    *ah.Sealer
+	outer Outer
+	// near is the sequence number from which on control is told that the ceiling is near; 0: there is none.
+	near      uint64
+	wantsRoom bool // control has to tell that near was reached
+
+	learned pathMTU      // guarded by Datapath.mu
+	mtu     atomic.Int32 // what the path takes whole, outer header included; see pmtu.go
 }
 
-// inboundSA has a lock of its own: packets for it can come by either socket.
+func (sa *outboundSA) seq() uint64 {
+	if sa.ah != nil {
+		return sa.ah.Seq()
+	}
+	return sa.esp.Seq()
+}
+
+func (sa *outboundSA) ceiling() uint64 {
+	if sa.ah != nil {
+		return sa.ah.Ceiling()
+	}
+	return sa.esp.Ceiling()
+}
+
+func (sa *outboundSA) raiseCeiling(n uint64) {
+	if sa.ah != nil {
+		sa.ah.RaiseCeiling(n)
+	} else {
+		sa.esp.RaiseCeiling(n)
+	}
+	sa.setNear()
+}
+
+// setNear is half of the room that is left.
+func (sa *outboundSA) setNear() {
+	sa.near = 0
+	if c := sa.ceiling(); c != 0 {
+		sa.near = c - (c-min(c, sa.seq()))/2
+	}
+}
+
+// inboundSA has a lock of its own: packets for it can come by several sockets. It has one of the two openers.
 type inboundSA struct {
 	association
-	mu     sync.Mutex
-	opener *esp.Opener
+	nat OriginalAddresses
+
+	mu  sync.Mutex
+	esp *esp.Opener
+	ah  *ah.Opener
+	// replayed and forged are packets dropped for that; guarded by mu.
+	replayed, forged uint64
+}
+
+func (sa *inboundSA) top() uint64 {
+	if sa.ah != nil {
+		return sa.ah.Top()
+	}
+	return sa.esp.Top()
 }
 
 // InstallInbound installs a receiving SA. The same id again is acknowledged and changes nothing;
-// otherwise *Burnt, ErrSPIClash or ErrNoPair.
+// otherwise *Burnt, ErrSPIClash, ErrNoPair, ErrSA or transform's errors.
 func (d *Datapath) InstallInbound(sa SA) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	record, base, config, err := d.prepare(sa, sad.Inbound)
+	record, base, suite, err := d.prepare(sa, sad.Inbound)
 	if err != nil {
 		return err
 	}
+	in := &inboundSA{association: base, nat: sa.NAT}
 	installed, err := d.inbound.Install(record, func() (*inboundSA, error) {
-		opener, err := esp.NewOpener(config)
-		return &inboundSA{association: base, opener: opener}, err
+		var err error
+		if sa.Protocol == AH {
+			in.ah, err = ah.NewOpener(ahConfig(sa, suite))
+		} else {
+			in.esp, err = esp.NewOpener(d.espConfig(sa, suite, nil))
+		}
+		return in, err
 	})
 	if err != nil || !installed {
 		return installError(sa, err)
@@ -71,25 +137,31 @@ func (d *Datapath) InstallInbound(sa SA) error {
 	return nil
 }
 
-// InstallOutbound installs a sending SA; its generation is the newest, so the pair's traffic moves to
-// it. The same id again is acknowledged and changes nothing; otherwise *Burnt or ErrNoPair. It sends one
-// dummy packet, so that NAT mappings appear.
+// InstallOutbound installs a sending SA, which traffic takes from now on. Errors are those of
+// InstallInbound, but for ErrSPIClash.
 func (d *Datapath) InstallOutbound(sa SA) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	record, base, config, err := d.prepare(sa, sad.Outbound)
+	record, base, suite, err := d.prepare(sa, sad.Outbound)
 	if err != nil {
 		return err
 	}
-	out := &outboundSA{association: base}
+	out := &outboundSA{association: base, outer: sa.Outer}
 	installed, err := d.outbound.Install(record, func() (*outboundSA, error) {
 		var err error
-		out.sealer, err = esp.NewSealer(config)
+		if sa.Protocol == AH {
+			out.ah, err = ah.NewSealer(ahConfig(sa, suite))
+		} else {
+			out.esp, err = esp.NewSealer(d.espConfig(sa, suite, d.ivSeed()))
+		}
 		return out, err
 	})
 	if err != nil || !installed {
 		return installError(sa, err)
 	}
+	out.setNear()
+	d.bySPI[sa.SPI] = append(d.bySPI[sa.SPI], out)
+	d.inheritMTU(out)
 	next := *d.tables.Load()
 	next.outbound = d.outbound.View()
 	d.tables.Store(&next)
@@ -98,46 +170,129 @@ func (d *Datapath) InstallOutbound(sa SA) error {
 	return nil
 }
 
-// prepare translates sa. The caller holds d.mu.
-func (d *Datapath) prepare(sa SA, direction sad.Direction) (sad.SA, association, esp.Config, error) {
+// ErrSA: an SA contradicts itself.
+var ErrSA = errors.New("datapath: bad SA")
+
+// prepare checks and translates sa. The caller holds d.mu.
+func (d *Datapath) prepare(sa SA, direction sad.Direction) (sad.SA, association, transform.Suite, error) {
+	fail := func(err error) (sad.SA, association, transform.Suite, error) {
+		return sad.SA{}, association{}, transform.Suite{}, err
+	}
 	p := d.pairs[sa.Pair]
 	if p == nil {
-		return sad.SA{}, association{}, esp.Config{}, fmt.Errorf("%w: %v of %v", ErrNoPair, sa.Pair, sa)
+		return fail(fmt.Errorf("%w: %v of %v", ErrNoPair, sa.Pair, sa))
 	}
-	encryption, err := encryptionOf(sa.Transform)
+	if err := sa.check(); err != nil {
+		return fail(err)
+	}
+	suite, err := suiteOf(sa)
 	if err != nil {
-		return sad.SA{}, association{}, esp.Config{}, fmt.Errorf("datapath: %v: %w", sa, err)
+		return fail(fmt.Errorf("datapath: %v: %w", sa, err))
 	}
 	now := d.config.Clock()
-	window := sa.ReplayWindow
-	if window == 0 {
-		window = DefaultReplayWindow
-	}
 	record := sad.SA{ID: sa.ID, Pair: sa.Pair, Generation: sa.Generation, SPI: sa.SPI, Direction: direction,
+		Destination: sa.Destination, Source: sa.Source, Narrowed: len(sa.Local) > 0,
 		Lifetime: sad.Lifetime{Soft: limits(now, sa.Soft), Hard: limits(now, sa.Hard)}}
 	if !sa.ESN {
 		capPackets(&record.Lifetime)
 	}
 	base := association{id: sa.ID, pair: p, generation: sa.Generation, spi: sa.SPI, transform: sa.Transform,
+		protocol: sa.protocol(), mode: sa.Mode, encapsulation: sa.Encapsulation,
 		esn: sa.ESN, installed: now, last: now, account: sad.NewAccount(record.Lifetime)}
-	config := esp.Config{SPI: sa.SPI, Encryption: encryption, Keymat: sa.Key, ESN: sa.ESN, Window: window}
-	return record, base, config, nil
+	if record.Narrowed {
+		base.narrowed = &spd.Entry{ID: sa.ID, Action: spd.Protect, Pair: sa.Pair, Local: sa.Local, Remote: sa.Remote}
+		if err := base.narrowed.Validate(); err != nil {
+			return fail(fmt.Errorf("%w: %v: %w", ErrSA, sa, err))
+		}
+	}
+	if d.config.KeepKeys {
+		base.keymat = append(transform.Keymat(nil), sa.Key...)
+	}
+	return record, base, suite, nil
 }
 
-// encryptionOf finds the transform. ChaCha20-Poly1305 has one key length, and both ways to say so are
-// taken.
-func encryptionOf(t Transform) (transform.Encryption, error) {
-	e, err := transform.ByID(t.ID, t.KeyBits)
+func (sa *SA) protocol() Protocol {
+	if sa.Protocol == 0 {
+		return ESP
+	}
+	return sa.Protocol
+}
+
+func (sa *SA) check() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %v: %s", ErrSA, *sa, fmt.Sprintf(format, args...))
+	}
+	o := &sa.Outer
+	switch {
+	case sa.protocol() != ESP && sa.protocol() != AH:
+		return bad("protocol %d is neither ESP nor AH", sa.Protocol)
+	case sa.Protocol == AH && sa.Encapsulation != Native:
+		return bad("AH cannot travel in UDP (RFC 3948 section 1)")
+	case sa.Mode > Transport || sa.Encapsulation > Native || o.DF > DFClear:
+		return bad("mode %d, encapsulation %d, DF %d: there is no such", sa.Mode, sa.Encapsulation, o.DF)
+	case sa.ESN && sa.ReplayWindow == NoReplayWindow:
+		return bad("extended sequence numbers need anti-replay (RFC 4303 section 2.2.1)")
+	case o.Pad < 0 || o.Pad > maxDatagram || o.DSCP > 63 || o.MTU < 0 || o.MTU > 65535 || o.DummyInterval < 0:
+		return bad("an outer parameter is out of range: %+v", *o)
+	case o.Pad > 0 && (sa.Mode != Tunnel || sa.Protocol == AH):
+		return bad("TFC padding is for ESP in tunnel mode (RFC 4303 section 2.7)")
+	case o.DummyInterval > 0 && sa.Protocol == AH:
+		return bad("AH has no dummy packets")
+	case sa.Source.IsValid() && !sa.Destination.IsValid():
+		return bad("a lookup by source needs the destination too (RFC 4301 section 4.1)")
+	case len(sa.Local) == 0 != (len(sa.Remote) == 0):
+		return bad("selectors on one side only")
+	}
+	return nil
+}
+
+// suiteOf finds the transforms. AH has an integrity algorithm alone.
+func suiteOf(sa SA) (suite transform.Suite, err error) {
+	if suite.Integrity, err = transform.IntegrityByID(sa.Transform.Integrity); err != nil {
+		return transform.Suite{}, err
+	}
+	if sa.Protocol == AH {
+		if sa.Transform.ID != 0 {
+			return transform.Suite{}, fmt.Errorf("%w: AH encrypts nothing, but encryption %d is asked for", transform.ErrUnknown, sa.Transform.ID)
+		}
+		return suite, nil
+	}
+	if suite.Encryption, err = encryptionByID(sa.Transform, sa.Insecure); err != nil {
+		return transform.Suite{}, err
+	}
+	return suite, suite.Check()
+}
+
+// encryptionByID finds the encryption. ChaCha20-Poly1305 has one key length, and both ways to say so are taken.
+func encryptionByID(t Transform, insecure bool) (transform.Encryption, error) {
+	byID := transform.ByID
+	if insecure {
+		byID = transform.InsecureByID
+	}
+	e, err := byID(t.ID, t.KeyBits)
 	if err != nil {
-		if fixed, e2 := transform.ByID(t.ID, 0); e2 == nil && fixed.KeyLen*8 == int(t.KeyBits) {
+		if fixed, e2 := byID(t.ID, 0); e2 == nil && fixed.KeyLen*8 == int(t.KeyBits) {
 			return fixed, nil
 		}
-		return transform.Encryption{}, err
 	}
-	if !e.AEAD() {
-		return transform.Encryption{}, fmt.Errorf("%w: %v is not a combined mode", transform.ErrUnknown, e)
+	return e, err
+}
+
+func window(sa SA) int {
+	if sa.ReplayWindow == 0 {
+		return DefaultReplayWindow
 	}
-	return e, nil
+	return sa.ReplayWindow
+}
+
+func (d *Datapath) espConfig(sa SA, suite transform.Suite, seed []byte) esp.Config {
+	return esp.Config{SPI: sa.SPI, Encryption: suite.Encryption, Integrity: suite.Integrity, Keymat: sa.Key, ESN: sa.ESN,
+		Window: window(sa), Transport: sa.Mode == Transport, Sequence: sa.Sequence, Ceiling: sa.Ceiling, IVSeed: seed}
+}
+
+func ahConfig(sa SA, suite transform.Suite) ah.Config {
+	return ah.Config{SPI: sa.SPI, Integrity: suite.Integrity, Keymat: sa.Key, ESN: sa.ESN, Window: window(sa),
+		Align8: sa.Outer.Align8, Sequence: sa.Sequence, Ceiling: sa.Ceiling}
 }
 
 // limits turns a remaining lifetime into a deadline. One that is over already ends at once.
@@ -186,10 +341,45 @@ func (d *Datapath) RemoveInbound(id SAID) error {
 func (d *Datapath) RemoveOutbound(id SAID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, ok := d.outbound.Remove(id); !ok {
+	if !d.removeOutbound(id) {
 		return ErrNoSA
 	}
 	d.publishSAs()
+	return nil
+}
+
+// removeOutbound is called with d.mu held.
+func (d *Datapath) removeOutbound(id SAID) bool {
+	sa, ok := d.outbound.Remove(id)
+	if !ok {
+		return false
+	}
+	rest := d.bySPI[sa.spi][:0]
+	for _, other := range d.bySPI[sa.spi] {
+		if other != sa {
+			rest = append(rest, other)
+		}
+	}
+	if len(rest) == 0 {
+		delete(d.bySPI, sa.spi)
+	} else {
+		d.bySPI[sa.spi] = rest
+	}
+	return true
+}
+
+// RaiseCeiling lets an outbound SA that was installed with a ceiling use sequence numbers up to n.
+// ErrNoSA if there is none.
+func (d *Datapath) RaiseCeiling(id SAID, n uint64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, sa, ok := d.outbound.Get(id)
+	if !ok {
+		return ErrNoSA
+	}
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	sa.raiseCeiling(n)
 	return nil
 }
 
@@ -198,4 +388,20 @@ func (d *Datapath) publishSAs() {
 	next := *d.tables.Load()
 	next.inbound, next.outbound = d.inbound.View(), d.outbound.View()
 	d.tables.Store(&next)
+}
+
+// choose finds the pair's outbound SA for a flow: one with selectors of its own that match, else the newest
+// of those that have none.
+func choose(v *sad.View[*outboundSA], id PairID, f *ipwire.Flow) (*outboundSA, bool) {
+	for _, sa := range v.Narrowed(id) {
+		if sa.narrowed.MatchOutbound(*f) {
+			return sa, true
+		}
+	}
+	return v.Outbound(id)
+}
+
+// admits reports whether the SA's own selectors, if it has some, take the inner flow of a packet.
+func (sa *inboundSA) admits(f *ipwire.Flow) bool {
+	return sa.narrowed == nil || sa.narrowed.MatchInbound(*f)
 }

@@ -15,14 +15,14 @@ func (d *Datapath) SAs() []SAStatus {
 	for _, sa := range d.inbound.All {
 		sa.mu.Lock()
 		s := sa.status(now)
-		s.Inbound, s.Sequence = true, sa.opener.Top()
+		s.Inbound, s.Sequence, s.Replayed, s.Forged = true, sa.top(), sa.replayed, sa.forged
 		sa.mu.Unlock()
 		out = append(out, s)
 	}
 	for _, sa := range d.outbound.All {
 		d.sending.Lock()
 		s := sa.status(now)
-		s.Sequence = sa.sealer.Seq()
+		s.Sequence, s.MTU = sa.seq(), int(sa.mtu.Load())
 		d.sending.Unlock()
 		out = append(out, s)
 	}
@@ -32,6 +32,7 @@ func (d *Datapath) SAs() []SAStatus {
 // status is called with the lock of the SA's direction held.
 func (a *association) status(now time.Duration) SAStatus {
 	s := SAStatus{ID: a.id, Pair: a.pair.id, Generation: a.generation, SPI: a.spi, Transform: a.transform, ESN: a.esn,
+		Protocol: a.protocol, Mode: a.mode, Encapsulation: a.encapsulation,
 		Bytes: a.account.Bytes(), Packets: a.account.Packets(), Age: now - a.installed, Idle: now - a.last,
 		Soft: a.account.State(now) >= sad.Soft}
 	if deadline := a.account.Lifetime().Hard.Deadline; deadline != 0 {

@@ -200,7 +200,7 @@ func (i *Installer) desired() netio.Desired {
 // apply changes the system if something is different; the caller holds mu.
 func (i *Installer) apply() error {
 	d := i.desired()
-	if i.applied != nil && same(*i.applied, d) {
+	if i.applied != nil && i.applied.Equal(d) {
 		return nil
 	}
 	i.applied = nil // a failure leaves it half done
@@ -209,11 +209,6 @@ func (i *Installer) apply() error {
 	}
 	i.applied = &d
 	return nil
-}
-
-func same(a, b netio.Desired) bool {
-	return slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Pools, b.Pools) && slices.Equal(a.Subnets, b.Subnets) &&
-		slices.Equal(a.Remote, b.Remote) && slices.Equal(a.Uplink, b.Uplink)
 }
 
 // Addresses are the host's overlay addresses.

@@ -142,7 +142,7 @@ func TestLastLifeIsGuardedUntilSynced(t *testing.T) {
 	if err := i.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if !same(h.desired, saved) {
+	if !h.desired.Equal(saved) {
 		t.Errorf("started with %+v", h.desired)
 	}
 	h.takeLog()

@@ -16,8 +16,10 @@ const Socket = "agent.sock"
 
 // Status is how the agent stands.
 type Status struct {
-	Version string        `json:"version"`
-	Uplink  uplink.Status `json:"uplink"`
+	Version string `json:"version"`
+	// Manual is the file with the keys in keying mode manual, which has no uplink.
+	Manual string        `json:"manual,omitempty"`
+	Uplink uplink.Status `json:"uplink"`
 	// Addresses are the overlay addresses.
 	Addresses []string `json:"addresses"`
 	// Pairs are the hosts that this one may speak with, and PairsUp those with associations both ways.
@@ -53,10 +55,21 @@ type Association struct {
 	Direction  string `json:"direction"` // "in" or "out"
 	SPI        uint32 `json:"spi"`
 	Generation uint32 `json:"generation"`
+	Protocol   string `json:"protocol"` // "esp" or "ah"
+	Mode       string `json:"mode"`     // "tunnel" or "transport"
+	// Encapsulation is "udp", or "native" for IP protocol 50 or 51.
+	Encapsulation string `json:"encapsulation"`
+	// Proposal are the transforms in the words of policies.
+	Proposal   string `json:"proposal"`
 	Encryption uint16 `json:"encryption"` // IANA's number
 	KeyBits    uint16 `json:"key_bits"`
-	Integrity  uint16 `json:"integrity"` // IANA's number; 0 with a combined mode
+	Integrity  uint16 `json:"integrity"` // IANA's number
 	ESN        bool   `json:"esn"`
+	// MTU is what the path takes whole, outer header included, bytes; outbound only.
+	MTU int `json:"mtu,omitempty"`
+	// Replayed and Forged are packets dropped for that; inbound only.
+	Replayed   uint64 `json:"replayed"`
+	Forged     uint64 `json:"forged"`
 	Packets    uint64 `json:"packets"`
 	Bytes      uint64 `json:"bytes"`
 	Sequence   uint64 `json:"sequence"`
@@ -74,6 +87,8 @@ type Counters struct {
 	InBytes    uint64            `json:"in_bytes"`
 	Dummies    uint64            `json:"dummies_sent"`
 	Keepalives uint64            `json:"keepalives_sent"`
+	TooBigs    uint64            `json:"too_bigs_sent"`
+	PathErrors uint64            `json:"path_errors"`
 	Drops      map[string]uint64 `json:"drops"`
 	Guard      map[string]uint64 `json:"guard"`
 }
@@ -133,12 +148,9 @@ func Associations(pairs []datapath.PairStatus, sas []datapath.SAStatus) []Associ
 		if sa.Inbound {
 			direction = "in"
 		}
-		out = append(out, Association{
-			ID: sa.ID.String(), Pair: sa.Pair.String(), Host: hosts[sa.Pair], Direction: direction, SPI: sa.SPI,
-			Generation: sa.Generation, Encryption: sa.Transform.ID, KeyBits: sa.Transform.KeyBits, Integrity: sa.Transform.Integrity, ESN: sa.ESN,
-			Packets: sa.Packets, Bytes: sa.Bytes, Sequence: sa.Sequence, AgeSeconds: int64(sa.Age / time.Second),
-			LeftSeconds: int64(sa.Left / time.Second), Soft: sa.Soft,
-		})
+		a := association(sa)
+		a.Host, a.Direction = hosts[sa.Pair], direction
+		out = append(out, a)
 	}
 	slices.SortFunc(out, func(a, b Association) int {
 		if c := strings.Compare(a.Host, b.Host); c != 0 {
@@ -152,12 +164,24 @@ func Associations(pairs []datapath.PairStatus, sas []datapath.SAStatus) []Associ
 	return out
 }
 
+// association is an SA without the name of its host.
+func association(sa datapath.SAStatus) Association {
+	return Association{
+		ID: sa.ID.String(), Pair: sa.Pair.String(), SPI: sa.SPI, Generation: sa.Generation,
+		Protocol: sa.Protocol.String(), Mode: sa.Mode.String(), Encapsulation: sa.Encapsulation.String(), Proposal: sa.Transform.String(),
+		Encryption: sa.Transform.ID, KeyBits: sa.Transform.KeyBits, Integrity: sa.Transform.Integrity, ESN: sa.ESN,
+		MTU: sa.MTU, Replayed: sa.Replayed, Forged: sa.Forged,
+		Packets: sa.Packets, Bytes: sa.Bytes, Sequence: sa.Sequence, AgeSeconds: int64(sa.Age / time.Second),
+		LeftSeconds: int64(sa.Left / time.Second), Soft: sa.Soft,
+	}
+}
+
 // Count makes the counters of what the datapath and the guard count. Reasons that never came are left
 // out.
 func Count(c datapath.Counters, guard map[string]uint64) Counters {
 	return Counters{
 		OutPackets: c.OutPackets, OutBytes: c.OutBytes, InPackets: c.InPackets, InBytes: c.InBytes,
-		Dummies: c.Dummies, Keepalives: c.Keepalives, Drops: Drops(c), Guard: guard,
+		Dummies: c.Dummies, Keepalives: c.Keepalives, TooBigs: c.TooBigs, PathErrors: c.PathErrors, Drops: Drops(c), Guard: guard,
 	}
 }
 

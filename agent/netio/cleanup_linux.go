@@ -65,7 +65,8 @@ func (n *Network) removeRoutes() error {
 			errs = append(errs, fmt.Errorf("route %v: %w", r.raw.Dst, err))
 		}
 	}
-	return errors.Join(errs...)
+	_, err = n.clearProtected()
+	return errors.Join(append(errs, err)...)
 }
 
 // removeLink removes a TUN of our name, not just any device. One that a living agent holds goes too:

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sallyport.dev/sallyport/agent/datagram"
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/netio/nstest"
 )
@@ -185,7 +186,7 @@ func TestGuardPassesTheRest(t *testing.T) {
 			l.delivered(c.to, c.dst, func() error { return l.send(c.from, c.src, c.dst) })
 		})
 	}
-	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 spoofed:0]" {
+	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 discarded:0 spoofed:0]" {
 		t.Errorf("counted %v", got)
 	}
 }
@@ -204,7 +205,7 @@ func TestOuterPacketsUnderOverlap(t *testing.T) {
 			return
 		}
 		var v6 *netio.UDPSocket
-		if v4, v6, err = netio.ListenUDP(4500, netio.DefaultMark); err == nil {
+		if v4, v6, err = netio.ListenUDP(netio.UDPOptions{Port: 4500, Mark: netio.DefaultMark}); err == nil {
 			t.Cleanup(func() { v4.Close(); v6.Close() })
 		}
 	})
@@ -228,7 +229,7 @@ func TestOuterPacketsUnderOverlap(t *testing.T) {
 	}
 	timeout := time.AfterFunc(10*time.Second, func() { v4.Close() })
 	defer timeout.Stop()
-	if n, err := v4.Recv([][]byte{make([]byte, 64)}, make([]int, 1), make([]netip.AddrPort, 1), make([]netip.Addr, 1)); n != 1 || err != nil {
+	if n, err := v4.Recv(buffers(1, 64)); n != 1 || err != nil {
 		t.Fatalf("nothing arrived under strict rp_filter: %v", err)
 	}
 	exchange(t, v4, peer)
@@ -253,7 +254,7 @@ func TestGuardWhenAllIsRemote(t *testing.T) {
 	l.gateway.Do(func() {
 		if err = l.network.Apply(t.Context(), d); err == nil {
 			var v4 *netio.UDPSocket
-			v4, marked, err = netio.ListenUDP(4500, netio.DefaultMark)
+			v4, marked, err = netio.ListenUDP(netio.UDPOptions{Port: 4500, Mark: netio.DefaultMark})
 			t.Cleanup(func() { v4.Close(); marked.Close() })
 		}
 	})
@@ -265,7 +266,7 @@ func TestGuardWhenAllIsRemote(t *testing.T) {
 	}
 	t.Run("neighbour discovery", func(t *testing.T) {
 		l.in(t).delivered(l.evil, "[fd16::2]:4500", func() error {
-			_, err := marked.Send([][]byte{[]byte("outer")}, []netip.AddrPort{netip.MustParseAddrPort("[fd16::2]:4500")}, make([]netip.Addr, 1))
+			_, err := marked.Send([]datagram.Packet{{Data: []byte("outer"), Remote: netip.MustParseAddrPort("[fd16::2]:4500")}})
 			return err
 		})
 	})
@@ -307,7 +308,7 @@ func TestGuardWhenAllIsRemote(t *testing.T) {
 			t.Errorf("the uplink is cut off: %v; %v", err, l.counters())
 		}
 	})
-	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 spoofed:0]" {
+	if got := fmt.Sprint(l.counters()); got != "map[clear_in:0 clear_out:0 discarded:0 spoofed:0]" {
 		t.Errorf("counted %v", got)
 	}
 	t.Run("anything else out", func(t *testing.T) {

@@ -12,38 +12,50 @@ import (
 // mmsg is the memory of one recvmmsg or sendmmsg call, made once. golang.org/x/net's ReadBatch makes
 // a net.Addr for every datagram; here a datagram costs no allocation.
 type mmsg struct {
-	headers []unix.Mmsghdr
-	iovecs  []unix.Iovec
-	names   []unix.RawSockaddrInet6 // large enough for either family
-	locals  []control
-	call    func(fd uintptr) bool // bound once: a new closure would be an allocation per call
+	headers  []unix.Mmsghdr
+	iovecs   []unix.Iovec
+	names    []unix.RawSockaddrInet6 // large enough for either family
+	controls []control
+	call     func(fd uintptr) bool // bound once: a new closure would be an allocation per call
+	// idle is called before a receiver begins to wait, and ends the call if it returns true.
+	idle func(fd uintptr) bool
 
 	first, last int // the part of headers that the call uses
 	n           int
 	err         error
 }
 
-func newMmsg(batch int, trap uintptr) *mmsg {
+// newMmsg makes the memory for a batch, with controlLen bytes of ancillary data for each datagram. trap is
+// SYS_RECVMMSG or SYS_SENDMMSG.
+func newMmsg(batch, controlLen int, trap, flags uintptr) *mmsg {
 	m := &mmsg{
-		headers: make([]unix.Mmsghdr, batch),
-		iovecs:  make([]unix.Iovec, batch),
-		names:   make([]unix.RawSockaddrInet6, batch),
-		locals:  make([]control, batch),
+		headers:  make([]unix.Mmsghdr, batch),
+		iovecs:   make([]unix.Iovec, batch),
+		names:    make([]unix.RawSockaddrInet6, batch),
+		controls: make([]control, batch),
 	}
 	for i := range m.headers {
 		h := &m.headers[i].Hdr
 		h.Iov = &m.iovecs[i]
 		h.SetIovlen(1)
 		h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
+		m.controls[i] = newControl(controlLen)
 	}
 	m.call = func(fd uintptr) bool {
 		n, _, errno := unix.Syscall6(trap, fd, uintptr(unsafe.Pointer(&m.headers[m.first])),
-			uintptr(m.last-m.first), unix.MSG_DONTWAIT, 0, 0)
+			uintptr(m.last-m.first), unix.MSG_DONTWAIT|flags, 0, 0)
 		m.n, m.err = int(n), nil
 		if errno != 0 {
 			m.n, m.err = 0, errno
 		}
-		return errno != unix.EAGAIN
+		if errno != unix.EAGAIN {
+			return true
+		}
+		if m.idle != nil && m.idle(fd) {
+			m.err = nil
+			return true
+		}
+		return false
 	}
 	return m
 }
@@ -61,12 +73,17 @@ func (m *mmsg) forget(n int) {
 	}
 }
 
-func (m *mmsg) recv(c syscall.RawConn, n int) (int, error) {
+// expect prepares the first n headers to receive.
+func (m *mmsg) expect(n int) {
 	for i := range m.headers[:n] {
 		m.headers[i].Hdr.Namelen = unix.SizeofSockaddrInet6
-		m.setControl(i, controlLen)
+		m.setControl(i, len(m.controls[i]))
 	}
 	m.first, m.last = 0, n
+}
+
+func (m *mmsg) recv(c syscall.RawConn, n int) (int, error) {
+	m.expect(n)
 	if err := c.Read(m.call); err != nil {
 		return 0, err
 	}
@@ -81,9 +98,35 @@ func (m *mmsg) send(c syscall.RawConn, first, last int) (int, error) {
 	return m.n, m.err
 }
 
+// ancillary is what the kernel told about the i-th datagram.
+func (m *mmsg) ancillary(i int) control {
+	return m.controls[i][:min(int(m.headers[i].Hdr.Controllen), len(m.controls[i]))]
+}
+
+// truncated reports whether the i-th datagram was longer than its buffer, or what was told about it.
+func (m *mmsg) truncated(i int) bool {
+	return m.headers[i].Hdr.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0
+}
+
+// length is that of the i-th datagram.
+func (m *mmsg) length(i int) int { return int(m.headers[i].Len) }
+
+// setControl says how much of the i-th datagram's control memory counts.
+func (m *mmsg) setControl(i, n int) {
+	h := &m.headers[i].Hdr
+	h.Control = nil
+	if n > 0 {
+		h.Control = &m.controls[i][0]
+	}
+	h.SetControllen(n)
+}
+
 // address is where the i-th datagram came from; invalid if the kernel gave none.
 func (m *mmsg) address(i int) netip.AddrPort {
 	name := &m.names[i]
+	if m.headers[i].Hdr.Namelen == 0 {
+		return netip.AddrPort{}
+	}
 	switch name.Family {
 	case unix.AF_INET:
 		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
@@ -92,36 +135,6 @@ func (m *mmsg) address(i int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(name.Addr).Unmap(), networkPort(&name.Port))
 	}
 	return netip.AddrPort{}
-}
-
-// local is the address of ours to which the i-th datagram came; invalid if the kernel gave none.
-func (m *mmsg) local(i int) netip.Addr { return m.locals[i].local(int(m.headers[i].Hdr.Controllen)) }
-
-// setLocal makes the i-th datagram leave from an address of ours; the kernel chooses if that is invalid or of
-// the other family.
-func (m *mmsg) setLocal(i int, local netip.Addr, is6 bool) {
-	n := 0
-	if local.IsValid() && local.Is4() != is6 {
-		n = m.locals[i].setLocal(local)
-	}
-	m.setControl(i, n)
-}
-
-// setControl says how much of the i-th datagram's control memory counts.
-func (m *mmsg) setControl(i, n int) {
-	h := &m.headers[i].Hdr
-	h.Control = nil
-	if n > 0 {
-		h.Control = (*byte)(unsafe.Pointer(&m.locals[i]))
-	}
-	h.SetControllen(n)
-}
-
-// unpinned lets the kernel choose the i-th datagram's source after all; false if it could already.
-func (m *mmsg) unpinned(i int) bool {
-	was := m.headers[i].Hdr.Control != nil
-	m.setControl(i, 0)
-	return was
 }
 
 // setAddress makes to the i-th datagram's destination, in the socket's family.

@@ -19,26 +19,33 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultTUNName    = "sally0"
-	DefaultMTU        = 1400
-	DefaultPort       = 4500 // RFC 3948
-	DefaultMark       = 0x5a11
-	DefaultTable      = 5350
-	DefaultPreference = 5350
-	DefaultNFTable    = "sallyport"
+	DefaultTUNName = "sally0"
+	DefaultMTU     = 1400
+	DefaultPort    = 4500 // RFC 3948
+	DefaultMark    = 0x5a11
+	// DefaultProtectMark is that of packets that policies send to the TUN.
+	DefaultProtectMark = 0x5a12
+	DefaultTable       = 5350
+	DefaultPreference  = 5350
+	DefaultNFTable     = "sallyport"
 )
 
 // Config names what this agent installs. Two agents in one network namespace must differ in all of it.
 type Config struct {
-	TUNName    string // at most 15 bytes
-	Port       uint16 // our UDP port; arriving packets for it get Mark
-	Mark       uint32 // fwmark of our own outer packets; not zero
-	Table      int    // route table number, ours alone
-	Preference int    // of the two rules that look Table up; between 1 and 32765
-	NFTable    string // nftables table name, ours alone
+	TUNName string // at most 15 bytes
+	Port    uint16 // our UDP port; arriving packets for it get Mark
+	Mark    uint32 // fwmark of our own outer packets; not zero
+	// ProtectMark is the fwmark of packets that policies send to the TUN, and of those that come out of it; not Mark.
+	ProtectMark uint32
+	Table       int    // route table number, ours alone; with policies the next one too
+	Preference  int    // of the rules that look Table up, and with policies of the two before; between 3 and 32765
+	NFTable     string // nftables table name, ours alone
 	// StateDir holds the saved guard. It must survive a reboot. It holds prefixes, never keys.
 	StateDir string
 }
+
+// leastPreference leaves room for the rules of policies, and for the local table's.
+const leastPreference = 3
 
 // withDefaults fills what is not set.
 func (c Config) withDefaults() Config {
@@ -50,6 +57,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Mark == 0 {
 		c.Mark = DefaultMark
+	}
+	if c.ProtectMark == 0 {
+		c.ProtectMark = c.Mark + 1
 	}
 	if c.Table == 0 {
 		c.Table = DefaultTable
@@ -76,8 +86,12 @@ func (c Config) check() error {
 		return fmt.Errorf("netio: nftables table %q: want A-Z a-z 0-9 _ -, beginning with a letter", c.NFTable)
 	case c.Table < 1 || c.Table >= 253 && c.Table <= 255 || c.Table > 1<<31-1:
 		return fmt.Errorf("netio: route table %d: 253 to 255 belong to the system", c.Table)
-	case c.Preference < 1 || c.Preference > 32765:
-		return fmt.Errorf("netio: rule preference %d: want 1 to 32765", c.Preference)
+	case c.Table == 252:
+		return fmt.Errorf("netio: route table %d: the next one, which policies need, belongs to the system", c.Table)
+	case c.Preference < leastPreference || c.Preference > 32765:
+		return fmt.Errorf("netio: rule preference %d: want %d to 32765", c.Preference, leastPreference)
+	case c.ProtectMark == c.Mark || c.ProtectMark == 0:
+		return fmt.Errorf("netio: the mark of protected packets is %#x: want another than that of our own packets, %#x, and not 0", c.ProtectMark, c.Mark)
 	}
 	return nil
 }
@@ -105,6 +119,23 @@ type Desired struct {
 	Remote []netip.Prefix `json:"remote"`
 	// Uplink are the controller's TCP endpoints: reached in clear (mTLS) even if they lie in Remote.
 	Uplink []netip.AddrPort `json:"uplink"`
+	// Policies are the ordered entries of the SPD; what the first match protects is taken to the TUN, between
+	// whatever addresses. What no entry matches is as without them.
+	Policies []Policy `json:"policies,omitempty"`
+	// DiscardRest discards what no policy matches, as RFC 4301 section 4.4.1 wants it.
+	DiscardRest bool `json:"discard_rest,omitempty"`
+}
+
+// policed says whether packets have to be looked at one by one.
+func (d *Desired) policed() bool { return len(d.Policies) > 0 || d.DiscardRest }
+
+// Equal reports whether d and e are the same.
+func (d Desired) Equal(e Desired) bool {
+	return slices.Equal(d.Addresses, e.Addresses) && slices.Equal(d.Pools, e.Pools) && slices.Equal(d.Subnets, e.Subnets) &&
+		slices.Equal(d.Remote, e.Remote) && slices.Equal(d.Uplink, e.Uplink) && d.DiscardRest == e.DiscardRest &&
+		slices.EqualFunc(d.Policies, e.Policies, func(p, q Policy) bool {
+			return p.Action == q.Action && slices.Equal(p.Local, q.Local) && slices.Equal(p.Remote, q.Remote)
+		})
 }
 
 // ErrDesired: the desired state contradicts itself.
@@ -126,6 +157,15 @@ func (d Desired) normal() (Desired, error) {
 	if err := n.normalEndpoints(); err != nil {
 		return Desired{}, err
 	}
+	if len(d.Policies) > maxPolicies {
+		return Desired{}, fmt.Errorf("%w: %d policies: at most %d", ErrDesired, len(d.Policies), maxPolicies)
+	}
+	for i := range d.Policies {
+		if err := d.Policies[i].check(); err != nil {
+			return Desired{}, err
+		}
+	}
+	n.Policies, n.DiscardRest = slices.Clone(d.Policies), d.DiscardRest
 	return n, nil
 }
 
@@ -138,6 +178,8 @@ func (d Desired) onlyIPv4() Desired {
 		Subnets:   ofFamily(d.Subnets, true),
 		Remote:    ofFamily(d.Remote, true),
 		Uplink:    slices.DeleteFunc(slices.Clone(d.Uplink), func(u netip.AddrPort) bool { return is6(u.Addr()) }),
+
+		Policies: d.Policies, DiscardRest: d.DiscardRest,
 	}
 }
 

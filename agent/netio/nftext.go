@@ -12,6 +12,7 @@ const (
 	CounterClearIn  = "clear_in"  // clear packets that should have come through a tunnel
 	CounterClearOut = "clear_out" // packets that would have left in clear
 	CounterSpoofed  = "spoofed"   // overlay addresses seen on the underlay
+	CounterDiscard  = "discarded" // packets that a policy discards
 )
 
 // guardText is the nft script that replaces our tables as a whole, in one transaction. Chains, counters
@@ -31,14 +32,20 @@ const (
 func guardText(c Config, d Desired) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %[1]s {}\nflush table inet %[1]s\ntable inet %[1]s {\n", c.NFTable)
-	for _, name := range []string{CounterClearIn, CounterClearOut, CounterSpoofed} {
+	for _, name := range []string{CounterClearIn, CounterClearOut, CounterSpoofed, CounterDiscard} {
 		fmt.Fprintf(&b, "\tcounter %s { }\n", name)
 	}
 	chain(&b, "outer", "prerouting priority mangle", markRules(c, d))
+	if d.policed() {
+		chain(&b, "classify_forwarded", "prerouting priority mangle + 1", forwardedRules(c, d))
+		routeChain(&b, "classify", "output priority mangle", outputRules(c, d))
+	}
 	chain(&b, "arrive", "input priority filter - 5", arriveRules(c, d, true))
 	chain(&b, "transit", "forward priority filter - 5", arriveRules(c, d, false))
 	chain(&b, "leave", "postrouting priority filter", leaveRules(c, d))
 	chain(&b, "leave_translated", "postrouting priority srcnat + 10", leaveRules(c, d))
+	chain(&b, "segments", "postrouting priority mangle", segmentRules(c))
+	chain(&b, "silence", "output priority filter", silenceRules())
 	b.WriteString("}\n")
 	// Strict rp_filter also judges the sender of an ARP request. If a remote subnet contains our
 	// own link, its neighbours would get no answer.
@@ -58,7 +65,16 @@ func removeText(c Config) string {
 }
 
 func chain(b *strings.Builder, name, hook string, rules []string) {
-	fmt.Fprintf(b, "\tchain %s {\n\t\ttype filter hook %s; policy accept;\n", name, hook)
+	typedChain(b, name, "filter", hook, rules)
+}
+
+// routeChain makes the kernel look for a route again when a rule has changed a packet's mark.
+func routeChain(b *strings.Builder, name, hook string, rules []string) {
+	typedChain(b, name, "route", hook, rules)
+}
+
+func typedChain(b *strings.Builder, name, kind, hook string, rules []string) {
+	fmt.Fprintf(b, "\tchain %s {\n\t\ttype %s hook %s; policy accept;\n", name, kind, hook)
 	for _, r := range rules {
 		fmt.Fprintf(b, "\t\t%s\n", r)
 	}
@@ -101,10 +117,11 @@ func arriveRules(c Config, d Desired, local bool) []string {
 		}
 	}
 	if local {
-		rules = append(rules, fmt.Sprintf("udp dport { 500, %d } accept", c.Port), "meta l4proto { esp, ah } accept")
+		rules = append(rules, fmt.Sprintf("udp dport { 500, %d } accept", c.Port), "meta l4proto { esp, ah } accept", laterFragment6+"accept")
 		rules = append(rules, dhcp+" accept")
-		rules = append(rules, neighbourRules()...)
+		rules = append(rules, neighbourRules("accept")...)
 	}
+	rules = append(rules, arrivingPolicies(c, d, local)...)
 	for _, is4 := range []bool{true, false} {
 		remote, own := ofFamily(remotes(d), is4), ofFamily(owned(d), is4)
 		if len(remote) == 0 || len(own) == 0 {
@@ -119,28 +136,39 @@ func arriveRules(c Config, d Desired, local bool) []string {
 		}
 		rules = append(rules, match(is4, "saddr", remote)+drop)
 	}
+	if d.DiscardRest {
+		rules = append(rules, "counter name "+CounterDiscard+" drop")
+	}
 	return rules
 }
 
-// ownPackets pass what goes through the TUN, and our own outer packets. The mark is not enough: who may
-// open raw sockets may set it too, and on many systems ping does it for any user (ping -m).
-func ownPackets(c Config, d Desired) []string {
+// laterFragment6 matches IPv6 fragments that have no transport header; behind AH, nft does not even know the protocol.
+// Unlike IPv4's they pass these chains one by one. They are nothing without the first one, which is judged by its
+// headers: Linux drops a first fragment that does not have them all (RFC 7112).
+const laterFragment6 = "exthdr frag exists frag frag-off != 0 "
+
+// ownPackets pass our own outer packets. The mark is not enough: who may open raw sockets may set it too, and on many
+// systems ping does it for any user (ping -m).
+func ownPackets(c Config, d Desired, verdict string) []string {
 	ours := fmt.Sprintf("fib saddr type local meta mark %#x ", c.Mark)
-	rules := append([]string{fmt.Sprintf("oifname %s accept", through(c))},
-		ours+fmt.Sprintf("udp sport { 500, %d } accept", c.Port),
-		ours+"meta l4proto { esp, ah } accept")
+	rules := []string{
+		ours + fmt.Sprintf("udp sport { 500, %d } ", c.Port) + verdict,
+		ours + "meta l4proto { esp, ah } " + verdict,
+		ours + laterFragment6 + verdict,
+	}
 	for _, u := range d.Uplink {
-		rules = append(rules, ours+fmt.Sprintf("%s daddr %s tcp dport %d accept", family(u.Addr()), u.Addr(), u.Port()))
+		rules = append(rules, ours+fmt.Sprintf("%s daddr %s tcp dport %d ", family(u.Addr()), u.Addr(), u.Port())+verdict)
 	}
 	return rules
 }
 
 func leaveRules(c Config, d Desired) []string {
-	rules := ownPackets(c, d)
+	rules := append([]string{fmt.Sprintf("oifname %s accept", through(c))}, ownPackets(c, d, "accept")...)
 	// A client without an address sends from 0.0.0.0, which counts as broadcast. Forwarded packets
 	// do not match.
 	rules = append(rules, "fib saddr type { local, broadcast } "+dhcp+" accept")
-	rules = append(rules, neighbourRules()...)
+	rules = append(rules, neighbourRules("accept")...)
+	rules = append(rules, leavingPolicies(d)...)
 	for _, is4 := range []bool{true, false} {
 		remote := ofFamily(disjointSorted(append(remotes(d), d.Pools...)), is4)
 		if len(remote) == 0 {
@@ -154,6 +182,9 @@ func leaveRules(c Config, d Desired) []string {
 			rules = append(rules, match(is4, "daddr", subnets)+" accept")
 		}
 		rules = append(rules, clearOut(is4, subnets, remote)...)
+	}
+	if d.DiscardRest {
+		rules = append(rules, "fib saddr type local counter name "+CounterDiscard+" drop")
 	}
 	return rules
 }
@@ -172,10 +203,10 @@ const dhcp = "udp sport . udp dport { 68 . 67, 67 . 68, 546 . 547, 547 . 546 }"
 
 // neighbourRules pass what an IPv6 link needs to work at all, whatever the policies cover. The hop
 // limits keep forwarded packets out.
-func neighbourRules() []string {
+func neighbourRules(verdict string) []string {
 	return []string{
-		"ip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect } accept",
-		"ip6 hoplimit 1 ip6 saddr { ::, fe80::/10 } icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-reduction, mld2-listener-report } accept",
+		"ip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect } " + verdict,
+		"ip6 hoplimit 1 ip6 saddr { ::, fe80::/10 } icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-reduction, mld2-listener-report } " + verdict,
 	}
 }
 

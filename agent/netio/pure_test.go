@@ -161,7 +161,7 @@ func TestStateRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := Config{TUNName: "sally7", Port: 4501, Mark: 7, Table: 77, Preference: 78, NFTable: "seven", StateDir: dir}
+	c := Config{TUNName: "sally7", Port: 4501, Mark: 7, ProtectMark: 9, Table: 77, Preference: 78, NFTable: "seven", StateDir: dir}
 	if err := newState(c, d, "0").save(dir); err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,11 @@ func (n *Network) connect(d Desired) (changed []string, err error) {
 	if err := note(fmt.Sprintf("route table %d", n.config.Table), done, err); err != nil {
 		return changed, err
 	}
-	done, err = n.applyRules()
+	done, err = n.applyProtected(link, d.policed())
+	if err := note(fmt.Sprintf("route table %d", n.config.Table+1), done, err); err != nil {
+		return changed, err
+	}
+	done, err = n.applyRules(d.policed())
 	return changed, note(fmt.Sprintf("rule %d", n.config.Preference), done, err)
 }
 

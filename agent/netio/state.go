@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"sallyport.dev/sallyport/services/atomicfile"
 )
 
 // stateFile is what must be known at boot and by a cleanup after a kill: the configuration by which
@@ -15,24 +17,26 @@ import (
 const stateFile = "guard.json"
 
 type state struct {
-	TUNName    string  `json:"tun"`
-	Port       uint16  `json:"port"`
-	Mark       uint32  `json:"mark"`
-	Table      int     `json:"table"`
-	Preference int     `json:"preference"`
-	NFTable    string  `json:"nft_table"`
-	Desired    Desired `json:"desired"`
+	TUNName string `json:"tun"`
+	Port    uint16 `json:"port"`
+	Mark    uint32 `json:"mark"`
+	// ProtectMark is 0 in files of before there were policies: then it is Mark + 1.
+	ProtectMark uint32  `json:"protect_mark,omitempty"`
+	Table       int     `json:"table"`
+	Preference  int     `json:"preference"`
+	NFTable     string  `json:"nft_table"`
+	Desired     Desired `json:"desired"`
 	// SrcValidMark is the sysctl's value before we changed it; empty if we did not.
 	SrcValidMark string `json:"src_valid_mark,omitempty"`
 }
 
 func newState(c Config, d Desired, srcValidMark string) *state {
-	return &state{TUNName: c.TUNName, Port: c.Port, Mark: c.Mark, Table: c.Table,
+	return &state{TUNName: c.TUNName, Port: c.Port, Mark: c.Mark, ProtectMark: c.ProtectMark, Table: c.Table,
 		Preference: c.Preference, NFTable: c.NFTable, Desired: d, SrcValidMark: srcValidMark}
 }
 
 func (s *state) config(dir string) Config {
-	return Config{TUNName: s.TUNName, Port: s.Port, Mark: s.Mark, Table: s.Table,
+	return Config{TUNName: s.TUNName, Port: s.Port, Mark: s.Mark, ProtectMark: s.ProtectMark, Table: s.Table,
 		Preference: s.Preference, NFTable: s.NFTable, StateDir: dir}
 }
 
@@ -53,6 +57,9 @@ func loadState(dir string) (*state, error) {
 	if err := dec.Decode(s); err != nil {
 		return nil, fmt.Errorf("netio: saved guard %s is damaged (%w): remove it, and the agent will write it anew", path, err)
 	}
+	if s.ProtectMark == 0 {
+		s.ProtectMark = s.Mark + 1
+	}
 	if err := s.config(dir).check(); err != nil {
 		return nil, fmt.Errorf("saved guard %s: %w", path, err)
 	}
@@ -71,37 +78,10 @@ func (s *state) save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("netio: save guard: %w", err)
 	}
-	if err := replaceFile(dir, stateFile, append(text, '\n')); err != nil {
+	if err := atomicfile.Replace(filepath.Join(dir, stateFile), append(text, '\n')); err != nil {
 		return fmt.Errorf("netio: save guard: %w", err)
 	}
 	return nil
-}
-
-func replaceFile(dir, name string, content []byte) error {
-	f, err := os.CreateTemp(dir, name+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, name))
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 func removeState(dir string) error {

@@ -11,10 +11,12 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"sallyport.dev/sallyport/agent/datagram"
 )
 
-// UDPBatch is the largest number of datagrams in one Recv or Send.
-const UDPBatch = 128
+// SocketBatch is the largest number of packets in one Recv or Send.
+const SocketBatch = 128
 
 // socketBuffer is what we ask the kernel to queue: about 5 ms at 10 Gbit/s.
 const socketBuffer = 7 << 20
@@ -22,31 +24,54 @@ const socketBuffer = 7 << 20
 // preferPublic is <linux/in6.h>'s IPV6_PREFER_SRC_PUBLIC (RFC 5014 section 3).
 const preferPublic = 0x0002
 
-// ErrFamily: the destination is not of the socket's address family.
-var ErrFamily = errors.New("netio: destination of another address family than the socket")
+// arrivalControl holds what UDP sockets are told of each datagram: our address, TOS, TTL.
+const arrivalControl = 128
 
-// UDPSocket sends and receives batches of datagrams of one address family.
+// UDPOptions say how ListenUDP's sockets are.
+type UDPOptions struct {
+	// Port is the local port; 0 takes any free one.
+	Port uint16
+	// Mark is set on packets sent, so that our own rules do not route them into the TUN.
+	Mark uint32
+	// NoChecksum sends over IPv4 without a UDP checksum, as RFC 3948 section 2.1 advises: the ICV covers more. A
+	// checksum costs little with offload, and segmentation offload needs it.
+	NoChecksum bool
+}
+
+// UDPSocket sends and receives batches of datagrams of one address family. Recv and PathErrors are for one
+// goroutine, Send for any.
+//
+// There are two sockets on the port. The second, main, receives everything and sends with DF (IP_PMTUDISC_PROBE: what
+// is too big for the link is refused, and the kernel's own idea of the path is not asked). The first, clear, only
+// sends, without DF. Of two sockets of equal right the kernel gives datagrams, and what ICMP says, to the one that
+// was bound last; with SO_REUSEPORT it would choose by a hash for ICMP, whatever program steers the datagrams.
 type UDPSocket struct {
-	conn *net.UDPConn
-	raw  syscall.RawConn
-	is6  bool
-	in   *mmsg
+	main, clear *udpConn
+	is6         bool
+	in          *mmsg
+	errors      *errorQueue
 
 	sending sync.Mutex
 	out     *mmsg
+	index   [SocketBatch]int // of the packets that a call sends
 }
 
-// ListenUDP opens the port for IPv4 and for IPv6, each on its own socket; port 0 takes any free one
-// (the two may differ then). v6 is nil where the kernel has no IPv6. Packets sent carry mark, so that
-// our own rules do not route them into the TUN.
-func ListenUDP(port uint16, mark uint32) (v4, v6 *UDPSocket, err error) {
-	if v4, err = listenUDP("udp4", port, mark); err != nil {
+// udpConn is one of the two sockets.
+type udpConn struct {
+	*net.UDPConn
+	raw syscall.RawConn
+}
+
+// ListenUDP opens the port for IPv4 and for IPv6, each on its own; with port 0 the two may differ. v6 is nil where
+// the kernel has no IPv6.
+func ListenUDP(o UDPOptions) (v4, v6 *UDPSocket, err error) {
+	if v4, err = listenUDP("udp4", o); err != nil {
 		return nil, nil, err
 	}
-	v6, err = listenUDP("udp6", port, mark)
+	v6, err = listenUDP("udp6", o)
 	switch {
-	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EADDRNOTAVAIL):
-		return v4, nil, nil // IPv6 is not built in, or disabled
+	case noIPv6(err):
+		return v4, nil, nil
 	case err != nil:
 		v4.Close()
 		return nil, nil, err
@@ -54,27 +79,82 @@ func ListenUDP(port uint16, mark uint32) (v4, v6 *UDPSocket, err error) {
 	return v4, v6, nil
 }
 
-func listenUDP(network string, port uint16, mark uint32) (*UDPSocket, error) {
+// noIPv6: it is not built in, or disabled.
+func noIPv6(err error) bool {
+	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)
+}
+
+func listenUDP(network string, o UDPOptions) (*UDPSocket, error) {
+	s := &UDPSocket{is6: network == "udp6", errors: newErrorQueue(0),
+		in:  newMmsg(SocketBatch, arrivalControl, unix.SYS_RECVMMSG, 0),
+		out: newMmsg(SocketBatch, departureLen, unix.SYS_SENDMMSG, 0)}
+	s.in.idle = s.errors.fill
+	var err error
+	// The first one takes the port for itself, so that another daemon on it is noticed. It shares it for the moment
+	// in which the second is bound, and never again.
+	if s.clear, err = openUDP(network, o, false); err != nil {
+		return nil, err
+	}
+	o.Port = s.LocalPort()
+	share := func(on int) func(fd int) error {
+		return func(fd int) error {
+			return setOptions(fd, []option{{"SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, on}})
+		}
+	}
+	if err = s.clear.control(share(1)); err == nil {
+		s.main, err = openUDP(network, o, true)
+	}
+	if err == nil {
+		err = errors.Join(s.main.control(share(0)), s.clear.control(share(0)))
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// openUDP opens one of the sockets of a port.
+func openUDP(network string, o UDPOptions, main bool) (*udpConn, error) {
 	is6 := network == "udp6"
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
-		if e := c.Control(func(fd uintptr) { err = setUDPOptions(int(fd), is6, mark) }); e != nil {
+		if e := c.Control(func(fd uintptr) { err = setUDPOptions(int(fd), is6, main, o) }); e != nil {
 			return e
 		}
 		return err
 	}}
-	pc, err := lc.ListenPacket(context.Background(), network, ":"+strconv.Itoa(int(port)))
+	pc, err := lc.ListenPacket(context.Background(), network, ":"+strconv.Itoa(int(o.Port)))
 	if err != nil {
-		return nil, fmt.Errorf("netio: listen on %s port %d: %w%s", network, port, err, udpAdvice(err))
+		return nil, fmt.Errorf("netio: listen on %s port %d: %w%s", network, o.Port, err, udpAdvice(err))
 	}
 	conn := pc.(*net.UDPConn)
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("netio: listen on %s port %d: %w", network, port, err)
+		return nil, fmt.Errorf("netio: listen on %s port %d: %w", network, o.Port, err)
 	}
-	return &UDPSocket{conn: conn, raw: raw, is6: is6,
-		in: newMmsg(UDPBatch, unix.SYS_RECVMMSG), out: newMmsg(UDPBatch, unix.SYS_SENDMMSG)}, nil
+	return &udpConn{conn, raw}, nil
+}
+
+func (c *udpConn) control(do func(fd int) error) error {
+	var err error
+	if e := c.raw.Control(func(fd uintptr) { err = do(int(fd)) }); e != nil {
+		return e
+	}
+	if err != nil {
+		return fmt.Errorf("netio: UDP socket: %w", err)
+	}
+	return nil
+}
+
+// dropAll is a filter with which a socket receives nothing.
+func dropAll(fd int) error {
+	program := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
+	err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	if err != nil {
+		return fmt.Errorf("SO_ATTACH_FILTER: %w", err)
+	}
+	return nil
 }
 
 func udpAdvice(err error) string {
@@ -87,44 +167,79 @@ func udpAdvice(err error) string {
 	return ""
 }
 
-// setUDPOptions prepares a socket before it is bound. Outer packets may be fragmented: DF is never
-// set, so a path with a small MTU is slow and not black.
-func setUDPOptions(fd int, is6 bool, mark uint32) error {
-	if mark != 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
-			return fmt.Errorf("SO_MARK: %w", err)
+// option is one socket option.
+type option struct {
+	name         string
+	level, which int
+	value        int
+}
+
+func setOptions(fd int, options []option) error {
+	for _, o := range options {
+		if err := unix.SetsockoptInt(fd, o.level, o.which, o.value); err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
 		}
 	}
-	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF)
+	return nil
+}
+
+// setUDPOptions prepares a socket before it is bound.
+func setUDPOptions(fd int, is6, main bool, o UDPOptions) error {
+	if o.Mark != 0 {
+		if err := setOptions(fd, []option{{"SO_MARK", unix.SOL_SOCKET, unix.SO_MARK, int(o.Mark)}}); err != nil {
+			return err
+		}
+	}
 	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF)
+	if main {
+		setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF)
+		if err := setOptions(fd, []option{{"SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}}); err != nil {
+			return err
+		}
+	} else if err := dropAll(fd); err != nil {
+		return err
+	}
+	options := udpOptions4(main, o)
 	if is6 {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
-			return fmt.Errorf("IPV6_V6ONLY: %w", err)
-		}
-		err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT)
-		if err != nil {
-			return fmt.Errorf("IPV6_MTU_DISCOVER: %w", err)
-		}
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1); err != nil {
-			return fmt.Errorf("IPV6_RECVPKTINFO: %w", err)
-		}
+		options = udpOptions6(main)
 		// Send from an address that UnderlayAddresses tells, so that a stateful firewall at the
 		// other end knows our packets. Without the option it is still right, but for such firewalls.
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_ADDR_PREFERENCES, preferPublic)
-		return nil
 	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT); err != nil {
-		return fmt.Errorf("IP_MTU_DISCOVER: %w", err)
+	return setOptions(fd, options)
+}
+
+func udpOptions4(main bool, o UDPOptions) []option {
+	options := []option{{"IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT}}
+	if main {
+		options = []option{
+			{"IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE},
+			{"IP_RECVERR", unix.IPPROTO_IP, unix.IP_RECVERR, 1},
+			{"IP_PKTINFO", unix.IPPROTO_IP, unix.IP_PKTINFO, 1},
+			{"IP_RECVTOS", unix.IPPROTO_IP, unix.IP_RECVTOS, 1},
+			{"IP_RECVTTL", unix.IPPROTO_IP, unix.IP_RECVTTL, 1},
+		}
 	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1); err != nil {
-		return fmt.Errorf("IP_PKTINFO: %w", err)
+	if o.NoChecksum {
+		options = append(options, option{"SO_NO_CHECK", unix.SOL_SOCKET, unix.SO_NO_CHECK, 1})
 	}
-	// RFC 3948 section 2.1: the IPv4 UDP checksum SHOULD be zero; the ICV covers more. (UDP_SEGMENT
-	// refuses such a socket.)
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1); err != nil {
-		return fmt.Errorf("SO_NO_CHECK: %w", err)
+	return options
+}
+
+func udpOptions6(main bool) []option {
+	only := option{"IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1}
+	if !main {
+		return []option{only, {"IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT}}
 	}
-	return nil
+	return []option{only,
+		{"IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE},
+		{"IPV6_RECVERR", unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1},
+		{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1},
+		{"IPV6_RECVTCLASS", unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1},
+		{"IPV6_RECVHOPLIMIT", unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1},
+		// What a peer sends with a zero checksum is taken: the ICV covers it (RFC 6935).
+		{"UDP_NO_CHECK6_RX", unix.IPPROTO_UDP, unix.UDP_NO_CHECK6_RX, 1},
+	}
 }
 
 // setBuffer asks for a large buffer. Without CAP_NET_ADMIN net.core.rmem_max bounds it, which costs
@@ -136,82 +251,145 @@ func setBuffer(fd, force, plain int) {
 }
 
 // LocalPort is the port the socket is bound to.
-func (s *UDPSocket) LocalPort() uint16 { return s.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
+func (s *UDPSocket) LocalPort() uint16 { return s.clear.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
 
-// Recv waits for datagrams and puts them into bufs, their lengths into sizes, their sources into from, and
-// into local the addresses of ours to which they came (invalid if that is not known). A datagram longer than its buffer gives a size of -1. One goroutine at a time. After Close
-// the error is net.ErrClosed.
-func (s *UDPSocket) Recv(bufs [][]byte, sizes []int, from []netip.AddrPort, local []netip.Addr) (int, error) {
-	n := min(len(bufs), len(sizes), len(from), len(local), UDPBatch)
+// Recv waits for datagrams, sets everything but Buf of as many of ps, and returns how many; none when only path
+// errors came. After Close the error is net.ErrClosed; others are transient.
+func (s *UDPSocket) Recv(ps []datagram.Packet) (int, error) {
+	n, err := receive(s.main.raw, s.in, s.errors, ps)
 	for i := range n {
-		s.in.setBuffer(i, bufs[i])
-	}
-	defer s.in.forget(n)
-	n, err := s.in.recv(s.raw, n)
-	if err != nil {
-		return 0, err
-	}
-	for i := range n {
-		sizes[i] = int(s.in.headers[i].Len)
-		if s.in.headers[i].Hdr.Flags&unix.MSG_TRUNC != 0 {
-			sizes[i] = -1
+		p := &ps[i]
+		p.Remote = s.in.address(i)
+		a := s.in.ancillary(i).arrival()
+		p.TOS, p.TTL, p.Local = a.tos, a.ttl, netip.Addr{}
+		if pinnable(a.local) { // a link-local address would need its link
+			p.Local = a.local
 		}
-		from[i], local[i] = s.in.address(i), s.in.local(i)
 	}
-	return n, nil
+	return n, err
 }
 
-// Send sends bufs[i] to to[i], in order, from local[i] if that is valid and still ours. A datagram that the kernel refuses (no route, too big,
-// forbidden) does not stop those after it: sent counts those that left and err is the first refusal.
-func (s *UDPSocket) Send(bufs [][]byte, to []netip.AddrPort, local []netip.Addr) (sent int, err error) {
+// receive fills the packets' buffers behind the headroom, and sets Data and Err.
+func receive(c syscall.RawConn, m *mmsg, q *errorQueue, ps []datagram.Packet) (int, error) {
+	n := min(len(ps), len(m.headers))
+	for i := range n {
+		m.setBuffer(i, ps[i].Buf[datagram.Headroom:])
+	}
+	defer m.forget(n)
+	got, err := m.recv(c, n)
+	if err != nil {
+		if errors.Is(err, net.ErrClosed) {
+			return 0, err
+		}
+		q.control(c) // mostly it is an ICMP message's
+		if q.n > 0 {
+			return 0, nil
+		}
+		return 0, err
+	}
+	for i := range got {
+		p := &ps[i]
+		p.Data, p.Err = p.Buf[datagram.Headroom:datagram.Headroom+min(m.length(i), len(p.Buf)-datagram.Headroom)], nil
+		if m.truncated(i) {
+			p.Err = datagram.ErrTruncated
+		}
+	}
+	return got, nil
+}
+
+// PathErrors yields what ICMP has said of packets sent, since the last call, as far as Recv has found it.
+func (s *UDPSocket) PathErrors(yield func(datagram.PathError)) { s.errors.fetch(yield) }
+
+// Send sends the packets in order, and returns how many left. What the kernel refuses (no route, too big with DF,
+// forbidden) does not stop those after it: it has Err set.
+func (s *UDPSocket) Send(ps []datagram.Packet) (sent int, err error) {
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	for len(bufs) > 0 {
-		n := min(len(bufs), UDPBatch)
-		k, e := s.sendBatch(bufs[:n], to[:n], local[:n])
+	for len(ps) > 0 {
+		n := 1 // packets of one kind go together; both kinds keep their order
+		for n < min(len(ps), SocketBatch) && ps[n].DF == ps[0].DF {
+			n++
+		}
+		conn := s.main
+		if !ps[0].DF {
+			conn = s.clear
+		}
+		k, e := s.sendBatch(conn, ps[:n])
 		sent += k
 		if err == nil {
 			err = e
 		}
-		bufs, to, local = bufs[n:], to[n:], local[n:]
+		ps = ps[n:]
 	}
 	return sent, err
 }
 
-func (s *UDPSocket) sendBatch(bufs [][]byte, to []netip.AddrPort, local []netip.Addr) (sent int, first error) {
+func (s *UDPSocket) sendBatch(conn *udpConn, ps []datagram.Packet) (sent int, first error) {
 	n := 0
-	for i := range bufs {
-		if a := to[i].Addr(); !a.IsValid() || a.Is4() == s.is6 {
-			first = ErrFamily
+	for i := range ps {
+		p := &ps[i]
+		if a := p.Remote.Addr(); !a.IsValid() || a.Is4() == s.is6 {
+			p.Err, first = datagram.ErrFamily, datagram.ErrFamily
 			continue
 		}
-		s.out.setBuffer(n, bufs[i])
-		s.out.setAddress(n, to[i], s.is6)
-		s.out.setLocal(n, local[i], s.is6)
+		p.Err = nil
+		s.out.setBuffer(n, p.Data)
+		s.out.setAddress(n, p.Remote, s.is6)
+		length, _ := s.out.controls[n].departure(p.TOS, p.Local, s.is6)
+		s.out.setControl(n, length)
+		s.index[n] = i
 		n++
 	}
-	defer s.out.forget(n)
+	return transmit(conn.raw, s.out, ps, s.index[:n], func(i int) {
+		_, tosOnly := s.out.controls[i].departure(ps[s.index[i]].TOS, netip.Addr{}, s.is6)
+		s.out.setControl(i, tosOnly)
+	}, first)
+}
+
+// transmit sends the prepared messages, which are those of ps[index[i]], in order. One that is refused is tried once
+// more, after relax: the error may be that of an ICMP message about an earlier packet, or an address of ours may be
+// gone. What is refused then has Err set.
+func transmit(c syscall.RawConn, m *mmsg, ps []datagram.Packet, index []int, relax func(i int), first error) (sent int, err error) {
+	n, again := len(index), false
+	defer m.forget(n)
 	for i := 0; i < n; {
-		k, err := s.out.send(s.raw, i, n)
-		sent, i = sent+k, i+k
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return sent, err
-			}
-			if s.out.unpinned(i) {
-				continue // the address is no longer ours, perhaps
-			}
-			if first == nil {
-				first = err
-			}
-			i++ // the error is the first datagram's
+		k, err := m.send(c, i, n)
+		if k > 0 {
+			sent, i, again = sent+k, i+k, false
+			continue
 		}
+		if errors.Is(err, net.ErrClosed) {
+			for ; i < n; i++ {
+				ps[index[i]].Err = err
+			}
+			return sent, err
+		}
+		if !again {
+			again = true
+			relax(i)
+			continue
+		}
+		if errors.Is(err, unix.EMSGSIZE) {
+			err = datagram.ErrTooBig
+		}
+		if ps[index[i]].Err = err; first == nil {
+			first = err
+		}
+		i, again = i+1, false
 	}
 	return sent, first
 }
 
 // Close wakes Recv up and frees the port.
-func (s *UDPSocket) Close() error { return s.conn.Close() }
+func (s *UDPSocket) Close() error {
+	var errs []error
+	for _, c := range []*udpConn{s.main, s.clear} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // MarkControl is a net.Dialer's or net.ListenConfig's Control that sets the mark on a socket: for
 // connections that must never be routed into the TUN, such as the uplink.

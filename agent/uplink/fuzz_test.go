@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"sallyport.dev/sallyport/agent/datagram"
 	"sallyport.dev/sallyport/agent/datapath"
 	"sallyport.dev/sallyport/agent/install"
 	"sallyport.dev/sallyport/agent/netio"
@@ -41,14 +42,13 @@ func (n *memoryNetwork) SetMTU(int) error                         { return nil }
 // tables.
 type idle struct{}
 
-func (idle) Read([][]byte, []int, int) (int, error)                            { select {} }
-func (idle) Write(bufs [][]byte, _ int) (int, error)                           { return len(bufs), nil }
-func (idle) Recv([][]byte, []int, []netip.AddrPort, []netip.Addr) (int, error) { select {} }
-func (idle) Send(bufs [][]byte, _ []netip.AddrPort, _ []netip.Addr) (int, error) {
-	return len(bufs), nil
-}
-func (idle) BatchSize() int { return 1 }
-func (idle) Close() error   { return nil }
+func (idle) Read([][]byte, []int, int) (int, error)  { select {} }
+func (idle) Write(bufs [][]byte, _ int) (int, error) { return len(bufs), nil }
+func (idle) Recv([]datagram.Packet) (int, error)     { select {} }
+func (idle) Send(ps []datagram.Packet) (int, error)  { return len(ps), nil }
+func (idle) PathErrors(func(datagram.PathError))     {}
+func (idle) BatchSize() int                          { return 1 }
+func (idle) Close() error                            { return nil }
 
 // witness is the installer, and knows which keys were ever taken for sending.
 type witness struct {
@@ -189,7 +189,7 @@ func FuzzObey(f *testing.F) {
 	f.Add([]byte{11, 1, 250, 0, 9, 1, 0, 1, 1, 1, 1, 1, 1, 250, 0, 30, 2, 15, 4, 8, 1, 2, 3, 4, 5, 6, 7})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		network := &memoryNetwork{}
-		dp, err := datapath.New(datapath.Config{TUN: idle{}, IPv4: idle{}, Clock: func() time.Duration { return time.Second }})
+		dp, err := datapath.New(datapath.Config{TUN: idle{}, UDP: datapath.Sockets{IPv4: idle{}}, Clock: func() time.Duration { return time.Second }})
 		if err != nil {
 			t.Fatal(err)
 		}

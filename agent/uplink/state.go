@@ -20,6 +20,7 @@ import (
 
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
+	"sallyport.dev/sallyport/services/atomicfile"
 )
 
 // Files of the state directory. None ever holds a traffic key.
@@ -242,37 +243,10 @@ func (s *State) read(file string) ([]byte, error) {
 
 // write replaces a file, mode 0600.
 func (s *State) write(file string, content []byte) error {
-	f, err := os.CreateTemp(s.dir, file+".*") // 0600
-	if err != nil {
-		return fmt.Errorf("uplink: save %s: %w", file, err)
-	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), s.path(file))
-	}
-	if err == nil {
-		err = syncDir(s.dir)
-	}
-	if err != nil {
+	if err := atomicfile.Replace(s.path(file), content); err != nil {
 		return fmt.Errorf("uplink: save %s: %w", file, err)
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 func (s *State) certificates(file string) ([][]byte, error) {

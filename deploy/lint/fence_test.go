@@ -60,7 +60,7 @@ func isImpure(path string) bool {
 }
 
 // meeting are the packages under services/ at which services meet.
-var meeting = []string{"services/caller", "services/dial", "services/fault", "services/store", "services/world", "services/yamldoc"}
+var meeting = []string{"services/atomicfile", "services/caller", "services/dial", "services/fault", "services/store", "services/world", "services/yamldoc"}
 
 func under(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
 

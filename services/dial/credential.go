@@ -10,11 +10,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc"
 
+	"sallyport.dev/sallyport/services/atomicfile"
 	"sallyport.dev/sallyport/services/protocol/enrol"
 	"sallyport.dev/sallyport/services/yamldoc"
 )
@@ -145,17 +145,7 @@ func (c Credential) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("credential: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".credential-*") // made with mode 0600
-	if err != nil {
-		return fmt.Errorf("credential: %w", err)
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := atomicfile.Replace(path, content); err != nil {
 		return fmt.Errorf("credential: %w", err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"sallyport.dev/sallyport/controller/sallyport/manifest"
 	"sallyport.dev/sallyport/controller/sallyport/render"
 	"sallyport.dev/sallyport/controller/sallyport/resource"
+	"sallyport.dev/sallyport/services/yamldoc"
 )
 
 // get is one call of the get command.
@@ -66,7 +67,7 @@ func parseRefs(args []string) (resource.Kind, []string, error) {
 	word, name, slash := strings.Cut(args[0], "/")
 	kind, ok := resource.Lookup(word)
 	if !ok {
-		hint := manifest.Suggest(word, kindWords())
+		hint := yamldoc.Suggest(word, kindWords())
 		if hint == "" {
 			hint = ": there are " + strings.Join(plurals(), ", ")
 		}
@@ -142,7 +143,7 @@ func (g *get) byName(ctx context.Context, client operatorv1.ResourceServiceClien
 			return err
 		}
 		if err != nil {
-			missing = errors.Join(missing, fmt.Errorf("there is no %s %q%s", g.kind.Singular, name, manifest.Suggest(name, g.app.names(ctx, g.kind.Enum))))
+			missing = errors.Join(missing, fmt.Errorf("there is no %s %q%s", g.kind.Singular, name, yamldoc.Suggest(name, g.app.names(ctx, g.kind.Enum))))
 			continue
 		}
 		found.Resources = append(found.Resources, r.GetResource())

@@ -45,7 +45,7 @@ func (d *decoder) message(entries []entry, m protoreflect.Message, what, path, w
 			fd = fields.ByName(protoreflect.Name(e.name))
 		}
 		if fd == nil {
-			d.fail(d.where(e.key), "unknown field %q in %s%s", e.name, what, Suggest(e.name, jsonNames(fields, path == "")))
+			d.fail(d.where(e.key), "unknown field %q in %s%s", e.name, what, yamldoc.Suggest(e.name, jsonNames(fields, path == "")))
 			continue
 		}
 		if first, dup := seen[fd.Name()]; dup {

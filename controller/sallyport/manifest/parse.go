@@ -130,7 +130,7 @@ func (d *decoder) kind(entries []entry, start Position) (resource.Kind, bool) {
 				return k, true
 			}
 		}
-		d.fail(d.where(e.value), "unknown kind %q%s", name, Suggest(name, kindNames()))
+		d.fail(d.where(e.value), "unknown kind %q%s", name, yamldoc.Suggest(name, kindNames()))
 		return resource.Kind{}, false
 	}
 	hint := ""

@@ -1,6 +1,6 @@
-// Package esp seals and opens ESP packets, RFC 4303, in tunnel mode, with every suite of
-// package transform: combined modes, and a cipher or none with an integrity algorithm. The
-// caller owns the buffers.
+// Package esp seals and opens ESP packets, RFC 4303, in tunnel and transport mode, with every
+// suite of package transform: combined modes, and a cipher or none with an integrity algorithm.
+// The caller owns the buffers.
 //
 //	 0       4       8            16                                n
 //	┌───────┬───────┬────────────┬─────────┬─────┬───────┬────┬────┬─────┐
@@ -22,7 +22,8 @@ import (
 	"errors"
 )
 
-// Next headers of tunnel mode, RFC 4303 section 2.6.
+// Next headers of tunnel mode, RFC 4303 section 2.6. Transport mode has the next layer
+// protocol's number, and the dummy's.
 const (
 	NextHeaderIPv4  uint8 = 4
 	NextHeaderIPv6  uint8 = 41
@@ -65,6 +66,8 @@ var (
 var (
 	// ErrSequenceExhausted: the SA has sent its last packet; it must be replaced.
 	ErrSequenceExhausted = errors.New("esp: sequence numbers are exhausted")
+	// ErrCeiling: the next sequence number lies above the ceiling; RaiseCeiling lets the SA go on.
+	ErrCeiling = errors.New("esp: the next sequence number is not reserved yet")
 	// ErrNoSpace: dst has too little capacity for the sealed packet.
 	ErrNoSpace = errors.New("esp: buffer has too little space")
 )

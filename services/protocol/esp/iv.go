@@ -23,6 +23,9 @@ import (
 // block that an attacker may have had encrypted as data; so it is derived: HMAC-SHA-256
 // under the encryption key, of a label and the SPI. What the peer sees is an IV like any
 // other. 3DES takes the first 8 bytes: as unpredictable, and unique as random ones are.
+//
+// Under a key that outlives the process a random Config.IVSeed is hashed too, behind the SPI: should a number
+// be used again after all, its IV is still another one.
 type ivMaker struct {
 	block cipher.Block // nil: the sequence number as it is
 	in    [aes.BlockSize]byte
@@ -37,6 +40,7 @@ func newIVMaker(c Config) (ivMaker, error) {
 	}
 	kdf := hmac.New(sha256.New, c.Keymat[:c.Encryption.KeyLen])
 	kdf.Write(binary.BigEndian.AppendUint32([]byte(ivLabel), c.SPI))
+	kdf.Write(c.IVSeed)
 	block, err := aes.NewCipher(kdf.Sum(nil))
 	return ivMaker{block: block}, err
 }

@@ -94,10 +94,7 @@ func TestIVAfterBoundary(t *testing.T) {
 		c := testConfig(suite, true)
 		var ivs [][]byte
 		for _, seq := range []uint64{0, 1 << 32, 1 << 33} {
-			s, err := newSealerAt(c, seq)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := newSealerAt(t, c, seq)
 			ivs = append(ivs, s.iv(mustSeal(t, s, nil, NextHeaderDummy)))
 		}
 		if c.Encryption.IVLen > 0 && (bytes.Equal(ivs[0], ivs[1]) || bytes.Equal(ivs[1], ivs[2]) || bytes.Equal(ivs[0], ivs[2])) {

@@ -12,8 +12,8 @@ import (
 
 // Opened is an authenticated packet.
 type Opened struct {
-	Payload    []byte // in the packet's own memory; one IP datagram, or a dummy's content
-	NextHeader uint8  // NextHeaderIPv4, NextHeaderIPv6 or NextHeaderDummy
+	Payload    []byte // in the packet's own memory; tunnel mode: one IP datagram, or a dummy's content
+	NextHeader uint8  // tunnel mode: NextHeaderIPv4, NextHeaderIPv6 or NextHeaderDummy
 	Seq        uint64 // whole sequence number; with ESN the inferred 64 bits
 }
 
@@ -22,11 +22,12 @@ type Opened struct {
 type Opener struct {
 	_ noCopy
 	suite
-	window *replay.Window
+	window    *replay.Window
+	transport bool
 }
 
 // NewOpener starts an inbound SA with an empty replay window. Errors: ErrReservedSPI,
-// replay.ErrSize; transform's ErrKeyLength, ErrUnknown, ErrNoIntegrity, ErrTwoIntegrities.
+// replay.ErrSize, replay.ErrESN; transform's ErrKeyLength, ErrUnknown, ErrNoIntegrity, ErrTwoIntegrities.
 func NewOpener(c Config) (*Opener, error) {
 	suite, err := newSuite(c)
 	if err != nil {
@@ -36,7 +37,7 @@ func NewOpener(c Config) (*Opener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Opener{suite: suite, window: window}, nil
+	return &Opener{suite: suite, window: window, transport: c.Transport}, nil
 }
 
 // Top is the highest sequence number accepted, 0 before the first packet.
@@ -46,8 +47,11 @@ func (o *Opener) Top() uint64 { return o.window.Top() }
 // packet's bytes are gone afterwards, whatever the result.
 //
 // In order: lengths and SPI, the replay window is asked, the ICV is verified, the
-// window moves, then padding, next header and inner length are looked at. The errors
-// are the sentinels of this package, never wrapped.
+// window moves, then the padding and, in tunnel mode, next header and inner length are looked
+// at. The errors are the sentinels of this package, never wrapped.
+//
+// In transport mode the payload is what the peer put there: TFC padding, which only a
+// protocol with a length of its own can bear, is still behind it (RFC 4303 section 2.7).
 func (o *Opener) Open(packet []byte) (Opened, error) {
 	if err := o.checkHeader(packet); err != nil {
 		return Opened{}, err
@@ -70,7 +74,9 @@ func (o *Opener) Open(packet []byte) (Opened, error) {
 	if err != nil {
 		return Opened{}, err
 	}
-	payload, err = trimInner(payload, nextHeader)
+	if !o.transport {
+		payload, err = trimInner(payload, nextHeader)
+	}
 	if err != nil {
 		return Opened{}, err
 	}

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
-
-	"sallyport.dev/sallyport/services/protocol/replay"
 )
 
 // sealBody seals a body as given, trailer included, under the next sequence number: what
@@ -159,7 +157,7 @@ func TestOpenESN(t *testing.T) {
 
 func TestOpenReplayAndLate(t *testing.T) {
 	forEachSuite(t, func(t *testing.T, c Config) {
-		c.Window = replay.MinSize
+		c.Window = 64
 		s, o := newPair(t, c)
 		inner, nextHeader := innerPacket(t, 4, 45)
 		var packets [][]byte

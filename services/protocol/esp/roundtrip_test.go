@@ -88,6 +88,17 @@ func newPair(t testing.TB, c Config) (*Sealer, *Opener) {
 	return s, o
 }
 
+// newSealerAt returns a Sealer that has used sequence number seq.
+func newSealerAt(t testing.TB, c Config, seq uint64) *Sealer {
+	t.Helper()
+	c.Sequence = seq
+	s, err := NewSealer(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func mustSeal(t testing.TB, s *Sealer, payload []byte, nextHeader uint8) []byte {
 	t.Helper()
 	p, err := s.Seal(make([]byte, 0, s.SealedLen(len(payload))), payload, nextHeader)

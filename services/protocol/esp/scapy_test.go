@@ -41,10 +41,7 @@ func TestScapy(t *testing.T) {
 			if err != nil || got.Seq != v.seq || got.NextHeader != NextHeaderIPv4 || !bytes.Equal(got.Payload, inner) {
 				t.Fatalf("opened %+v, %v", got, err)
 			}
-			s, err := newSealerAt(v.config(t), v.seq)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := newSealerAt(t, v.config(t), v.seq)
 			again := make([]byte, s.SealedLen(len(inner)))
 			copy(again, packet[:s.header])
 			copy(again[s.header:], inner)

@@ -24,15 +24,20 @@ type Sealer struct {
 	suite
 	ivs ivMaker
 	seq uint64 // last one used
+
+	last    uint64 // to be used: the lower one of ceiling and maxSeq
+	ceiling uint64 // 0 is none
 }
 
-// NewSealer starts an outbound SA at sequence number 1. The caller must never start
-// two from one key: what protects is that a key reaches one epoch, once. Errors:
-// ErrReservedSPI; transform's ErrKeyLength, ErrUnknown, ErrNoIntegrity, ErrTwoIntegrities.
-func NewSealer(c Config) (*Sealer, error) { return newSealerAt(c, 0) }
-
-// newSealerAt starts after sequence number seq: for tests alone.
-func newSealerAt(c Config, seq uint64) (*Sealer, error) {
+// NewSealer starts an outbound SA at sequence number 1, or above Config.Sequence. The caller
+// must never start two from one key whose numbers meet: what protects is that a key reaches
+// one epoch, once, or that a ceiling is kept. Errors: ErrReservedSPI; ErrSequenceExhausted when
+// Sequence lies past the last number; transform's ErrKeyLength, ErrUnknown, ErrNoIntegrity,
+// ErrTwoIntegrities.
+func NewSealer(c Config) (*Sealer, error) {
+	if c.Sequence > maxSeq(c.ESN) {
+		return nil, fmt.Errorf("%w: it would go on after %d, the last is %d", ErrSequenceExhausted, c.Sequence, maxSeq(c.ESN))
+	}
 	suite, err := newSuite(c)
 	if err != nil {
 		return nil, err
@@ -41,13 +46,32 @@ func newSealerAt(c Config, seq uint64) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sealer{suite: suite, ivs: ivs, seq: seq}, nil
+	s := &Sealer{suite: suite, ivs: ivs, seq: c.Sequence, last: maxSeq(c.ESN)}
+	s.setCeiling(c.Ceiling)
+	return s, nil
 }
 
-// Seq is the last sequence number used, 0 before the first packet.
+func (s *Sealer) setCeiling(n uint64) {
+	if n != 0 {
+		s.ceiling, s.last = n, min(n, maxSeq(s.esn))
+	}
+}
+
+// RaiseCeiling allows the numbers up to n. A ceiling never goes down, and an SA that has none
+// gets none.
+func (s *Sealer) RaiseCeiling(n uint64) {
+	if s.ceiling != 0 {
+		s.setCeiling(max(n, s.ceiling))
+	}
+}
+
+// Ceiling is the last number that may be used until RaiseCeiling, 0 for none.
+func (s *Sealer) Ceiling() uint64 { return s.ceiling }
+
+// Seq is the last sequence number used, before the first packet Config.Sequence.
 func (s *Sealer) Seq() uint64 { return s.seq }
 
-// Remaining is how many packets the SA can still seal.
+// Remaining is how many packets the SA can still seal, as long as its ceiling is raised in time.
 func (s *Sealer) Remaining() uint64 { return maxSeq(s.esn) - s.seq }
 
 // Seal appends to dst the ESP packet that carries payload under the next sequence
@@ -58,7 +82,7 @@ func (s *Sealer) Remaining() uint64 { return maxSeq(s.esn) - s.seq }
 // A payload that lies at dst[len(dst)+HeaderLen():] already is sealed in place; one
 // that lies elsewhere, overlapping that space or not, is copied there first.
 //
-// On an error (ErrNoSpace, ErrSequenceExhausted) neither dst's space nor the SA has changed.
+// On an error (ErrNoSpace, ErrSequenceExhausted, ErrCeiling) neither dst's space nor the SA has changed.
 func (s *Sealer) Seal(dst, payload []byte, nextHeader uint8) ([]byte, error) {
 	return s.SealTFC(dst, payload, nextHeader, 0)
 }
@@ -77,8 +101,8 @@ func (s *Sealer) SealTFC(dst, payload []byte, nextHeader uint8, tfc int) ([]byte
 	if total > space {
 		return dst, ErrNoSpace
 	}
-	if s.seq >= maxSeq(s.esn) {
-		return dst, ErrSequenceExhausted
+	if s.seq >= s.last {
+		return dst, s.refusal()
 	}
 	s.seq++
 	packet := dst[len(dst) : len(dst)+total]
@@ -89,6 +113,13 @@ func (s *Sealer) SealTFC(dst, payload []byte, nextHeader uint8, tfc int) ([]byte
 	s.putHeader(packet)
 	s.protect(packet, s.seq)
 	return dst[:len(dst)+total], nil
+}
+
+func (s *Sealer) refusal() error {
+	if s.seq >= maxSeq(s.esn) {
+		return ErrSequenceExhausted
+	}
+	return ErrCeiling
 }
 
 // putHeader writes SPI, sequence number and IV.

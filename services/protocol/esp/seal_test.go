@@ -97,10 +97,7 @@ func TestSealSequenceExhausted(t *testing.T) {
 		last uint64
 	}{{false, math.MaxUint32}, {true, math.MaxInt64}} {
 		c := testConfig(parseSuite(t, "aes128gcm16"), tt.esn)
-		s, err := newSealerAt(c, tt.last-1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := newSealerAt(t, c, tt.last-1)
 		o, err := NewOpener(c)
 		if err != nil {
 			t.Fatal(err)
@@ -132,10 +129,7 @@ func TestSealSequenceExhausted(t *testing.T) {
 func TestESNCrossesBoundary(t *testing.T) {
 	for _, suite := range allSuites() {
 		c := testConfig(suite, true)
-		s, err := newSealerAt(c, 1<<32-5)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := newSealerAt(t, c, 1<<32-5)
 		o, err := NewOpener(c)
 		if err != nil {
 			t.Fatal(err)

@@ -212,10 +212,7 @@ func TestAgainstSlow(t *testing.T) {
 		for range 12 {
 			c.Keymat = fill(len(c.Keymat))
 			seq := random.Uint64N(maxSeq(c.ESN)-1<<20) + 1
-			s, err := newSealerAt(c, seq-1)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := newSealerAt(t, c, seq-1)
 			inner, nextHeader := innerPacket(t, 4, 28+random.IntN(120))
 			packet := mustSeal(t, s, inner, nextHeader)
 			iv := packet[fixedLen:s.header]

@@ -15,7 +15,21 @@ type Config struct {
 	// section 2.17): transform.Suite.KeymatLen bytes. It is copied; the caller may clear it.
 	Keymat transform.Keymat
 	ESN    bool // extended sequence numbers, RFC 4303 section 2.2.1
-	Window int  // Opener only: replay window in packets, see replay.New; 0 is the default
+
+	// For an Opener alone.
+
+	Window int // replay window in packets, see replay.New; 0 is the default, replay.Off none
+	// Transport takes any next header and returns the payload as it is, RFC 4303 section 3.1.1.
+	// Without it the payload is one IP datagram, or a dummy's.
+	Transport bool
+
+	// For a Sealer alone, and only for a key that outlives the process (manual keying). The caller
+	// writes down, before it sets or raises the ceiling, that all numbers up to it may have been used;
+	// the next process goes on with that as its Sequence.
+
+	Sequence uint64 // the first packet has the number above it
+	Ceiling  uint64 // the last number that may be used until RaiseCeiling; 0 is none
+	IVSeed   []byte // goes into the key of CBC's IVs, so that each process makes other ones; not secret
 }
 
 func (c Config) suite() transform.Suite {

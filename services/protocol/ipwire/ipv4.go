@@ -80,6 +80,9 @@ func (h IPv4) ChecksumOK() bool { return Sum(h[:h.HeaderLen()]) == 0xffff }
 // SetTOS sets DSCP and ECN; UpdateChecksum must follow.
 func (h IPv4) SetTOS(v uint8) { h[1] = v }
 
+// SetID sets the identification; UpdateChecksum must follow.
+func (h IPv4) SetID(id uint16) { binary.BigEndian.PutUint16(h[4:], id) }
+
 // SetTTL sets the time to live; UpdateChecksum must follow.
 func (h IPv4) SetTTL(v uint8) { h[8] = v }
 

@@ -45,6 +45,10 @@ var (
 	ErrHeaderLength = errors.New("ipwire: bad header length")
 	// ErrLength: a total or payload length is impossible.
 	ErrLength = errors.New("ipwire: bad length field")
+	// ErrProtocol: the header or message that was looked for is not there.
+	ErrProtocol = errors.New("ipwire: packet has no such header")
+	// ErrFragment: the packet is a fragment, of which only a part is here.
+	ErrFragment = errors.New("ipwire: packet is a fragment")
 	// ErrExtensionHeaders: more than MaxExtensionHeaders extension headers, or one out of place.
 	ErrExtensionHeaders = errors.New("ipwire: bad chain of IPv6 extension headers")
 )

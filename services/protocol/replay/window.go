@@ -19,9 +19,13 @@ import (
 
 // Sizes of a window, in packets.
 const (
-	MinSize     = 64
+	MinSize     = 32 // RFC 4303 section 3.4.3
 	MaxSize     = 4096
 	DefaultSize = 1024
+
+	// Off turns anti-replay off: every number is taken, also twice, also 0, which a sender that
+	// need not care comes to after 2^32-1 (RFC 4303 section 3.3.3).
+	Off = -1
 )
 
 var (
@@ -31,6 +35,9 @@ var (
 	ErrLate = errors.New("replay: sequence number is left of the window")
 	// ErrSize: the size is not between MinSize and MaxSize.
 	ErrSize = errors.New("replay: window size out of range")
+	// ErrESN: without a window nothing tells the high half of an extended sequence number (RFC 4303
+	// section 3.3.3).
+	ErrESN = errors.New("replay: extended sequence numbers need a window")
 )
 
 // Window is the state of one SA. New makes it. It is not safe for concurrent use.
@@ -43,24 +50,29 @@ type Window struct {
 	mask uint64 // len(ring)-1
 	ring []uint64
 	esn  bool
+	off  bool
 }
 
-// New returns an empty window of size packets, rounded up to a multiple of 64; 0
-// is DefaultSize. With esn the sequence numbers are of 64 bits.
+// New returns an empty window of size packets; 0 is DefaultSize, a negative size is Off. With
+// esn the sequence numbers are of 64 bits. Errors: ErrSize, and ErrESN when size is Off with esn.
 func New(size int, esn bool) (*Window, error) {
-	if size == 0 {
+	switch {
+	case size < 0 && esn:
+		return nil, ErrESN
+	case size < 0:
+		return &Window{off: true}, nil
+	case size == 0:
 		size = DefaultSize
-	}
-	if size < MinSize || size > MaxSize {
+	case size < MinSize || size > MaxSize:
 		return nil, fmt.Errorf("%w: %d is not between %d and %d", ErrSize, size, MinSize, MaxSize)
 	}
 	words := (size + 63) / 64
 	ring := make([]uint64, 1<<bits.Len(uint(words))) // a power of two, above words
 	ring[0] = 1                                      // sequence number 0 is never sent
-	return &Window{size: uint64(words) * 64, mask: uint64(len(ring) - 1), ring: ring, esn: esn}, nil
+	return &Window{size: uint64(size), mask: uint64(len(ring) - 1), ring: ring, esn: esn}, nil
 }
 
-// Size is the width of the window, in packets.
+// Size is the width of the window, in packets, 0 when it is off.
 func (w *Window) Size() int { return int(w.size) }
 
 // Top is the highest sequence number accepted, 0 before the first.
@@ -90,7 +102,7 @@ func (w *Window) Infer(low uint32) (uint64, error) {
 
 // Check says whether Accept would take seq: nil, ErrReplayed or ErrLate.
 func (w *Window) Check(seq uint64) error {
-	if seq > w.top {
+	if seq > w.top || w.off {
 		return nil
 	}
 	if w.top-seq >= w.size {
@@ -107,6 +119,10 @@ func (w *Window) Check(seq uint64) error {
 func (w *Window) Accept(seq uint64) error {
 	if err := w.Check(seq); err != nil {
 		return err
+	}
+	if w.off {
+		w.top = max(w.top, seq)
+		return nil
 	}
 	if seq > w.top {
 		w.clear(w.top/64+1, seq/64)

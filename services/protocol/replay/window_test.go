@@ -75,7 +75,7 @@ func TestWindowAgainstModel(t *testing.T) {
 		"without boundary": 5 << 32,
 	}
 	for name, start := range starts {
-		for _, size := range []int{64, 65, 128, 1000, 1024, 4096} {
+		for _, size := range []int{32, 33, 63, 64, 65, 127, 128, 1000, 1024, 4095, 4096} {
 			t.Run(fmt.Sprintf("%s/%d", name, size), func(t *testing.T) {
 				for seed := range uint64(8) {
 					compare(t, mustNew(t, size, true), start, rand.New(rand.NewPCG(seed, start)))
@@ -201,14 +201,30 @@ func TestWithoutESN(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
-	for size, want := range map[int]int{0: 1024, 64: 64, 65: 128, 1024: 1024, 1025: 1088, 4095: 4096, 4096: 4096} {
+	for size, want := range map[int]int{0: 1024, 32: 32, 33: 33, 64: 64, 65: 65, 1025: 1025, 4095: 4095, 4096: 4096, Off: 0, math.MinInt: 0} {
 		if got := mustNew(t, size, false).Size(); got != want {
 			t.Errorf("New(%d) is %d wide, want %d", size, got, want)
 		}
 	}
-	for _, size := range []int{-1, 1, 63, 4097, math.MaxInt} {
+	for _, size := range []int{1, 31, 4097, math.MaxInt} {
 		if _, err := New(size, false); !errors.Is(err, ErrSize) {
 			t.Errorf("New(%d): %v, want %v", size, err, ErrSize)
+		}
+	}
+	if _, err := New(Off, true); err != ErrESN {
+		t.Errorf("no window with ESN: %v, want %v", err, ErrESN)
+	}
+}
+
+// Without a window every number is taken, again and again, and the top is the highest seen.
+func TestOff(t *testing.T) {
+	w := mustNew(t, Off, false)
+	for _, tt := range []struct{ seq, top uint64 }{
+		{0, 0}, {7, 7}, {7, 7}, {1, 7}, {9000, 9000}, {7, 9000}, {math.MaxUint32, math.MaxUint32}, {0, math.MaxUint32}, {1, math.MaxUint32},
+	} {
+		seq, err := w.Infer(uint32(tt.seq))
+		if err != nil || seq != tt.seq || w.Check(seq) != nil || w.Accept(seq) != nil || w.Top() != tt.top {
+			t.Errorf("number %d: inferred %d, %v; top %d, want %d", tt.seq, seq, err, w.Top(), tt.top)
 		}
 	}
 }

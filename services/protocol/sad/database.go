@@ -21,7 +21,7 @@ import (
 var (
 	// ErrReservedSPI: SPIs 0 to 255 are nobody's.
 	ErrReservedSPI = errors.New("sad: SPI is reserved")
-	// ErrSPIClash: another live inbound SA has the SPI.
+	// ErrSPIClash: another live inbound SA has the SPI, and the same destination and source if any.
 	ErrSPIClash = errors.New("sad: SPI is taken by another inbound SA")
 	// ErrIDClash: an SA of the same ID is held that differs in more than its lifetime, or was the pair's
 	// newest under another generation: its key would be used from sequence number 1 again.
@@ -53,9 +53,11 @@ type held[T any] struct {
 // Database is the SAs of one epoch. NewDatabase makes it. The caller locks it; the
 // workers that carry packets read a View.
 type Database[T any] struct {
-	held    map[[16]byte]held[T] // by ID
-	spis    map[uint32][16]byte  // of the inbound ones
-	highest map[half]newest      // never forgotten in an epoch
+	held     map[[16]byte]held[T]   // by ID
+	inbound  map[key][16]byte       // IDs
+	outbound map[[16]byte][]held[T] // by pair, ascending generations
+	highest  map[half]newest        // never forgotten in an epoch
+	view     View[T]
 }
 
 // newest is the newest SA that a direction of a pair ever had.
@@ -67,9 +69,10 @@ type newest struct {
 // NewDatabase returns an empty database: of a new epoch, in which nothing is burnt.
 func NewDatabase[T any]() *Database[T] {
 	return &Database[T]{
-		held:    make(map[[16]byte]held[T]),
-		spis:    make(map[uint32][16]byte),
-		highest: make(map[half]newest),
+		held:     make(map[[16]byte]held[T]),
+		inbound:  make(map[key][16]byte),
+		outbound: make(map[[16]byte][]held[T]),
+		highest:  make(map[half]newest),
 	}
 }
 
@@ -90,26 +93,28 @@ func (d *Database[T]) Install(sa SA, create func() (T, error)) (installed bool, 
 		}
 		return false, nil
 	}
-	key := half{sa.Pair, sa.Direction}
-	highest := d.highest[key]
+	half := half{sa.Pair, sa.Direction}
+	highest := d.highest[half]
 	if sa.Generation <= highest.generation {
 		return false, &BurntError{Highest: highest.generation}
 	}
 	if sa.ID == highest.id { // gone, and its sequence numbers were used
 		return false, fmt.Errorf("%w: %x comes again as generation %d", ErrIDClash, sa.ID, sa.Generation)
 	}
-	if other, ok := d.spis[sa.SPI]; ok && sa.Direction == Inbound {
+	if other, ok := d.inbound[sa.key()]; ok && sa.Direction == Inbound {
 		return false, fmt.Errorf("%w: %#08x is %x's", ErrSPIClash, sa.SPI, other)
 	}
 	value, err := create()
 	if err != nil {
 		return false, err
 	}
-	d.held[sa.ID] = held[T]{sa, value}
-	d.highest[key] = newest{sa.Generation, sa.ID}
+	h := held[T]{sa, value}
+	d.held[sa.ID] = h
+	d.highest[half] = newest{sa.Generation, sa.ID}
 	if sa.Direction == Inbound {
-		d.spis[sa.SPI] = sa.ID
+		d.inbound[sa.key()] = sa.ID
 	}
+	d.show(h)
 	return true, nil
 }
 
@@ -122,8 +127,9 @@ func (d *Database[T]) Remove(id [16]byte) (value T, ok bool) {
 	}
 	delete(d.held, id)
 	if h.sa.Direction == Inbound {
-		delete(d.spis, h.sa.SPI)
+		delete(d.inbound, h.sa.key())
 	}
+	d.hide(h)
 	return h.value, true
 }
 

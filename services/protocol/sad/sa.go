@@ -3,6 +3,7 @@ package sad
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -37,6 +38,13 @@ type SA struct {
 	SPI        uint32
 	Direction  Direction
 	Lifetime   Lifetime
+
+	// Destination, and Source with it, are part of what finds an inbound SA: a multicast group's,
+	// RFC 4301 section 4.1. Invalid ones are not.
+	Destination, Source netip.Addr
+	// Narrowed: the SA carries less than its pair's SPD entry says (outbound, populated from a
+	// packet); its selectors are the caller's.
+	Narrowed bool
 }
 
 // ErrSA: an SA is not well-formed.
@@ -55,6 +63,23 @@ func (s *SA) Validate() error {
 		return fmt.Errorf("%w: %x has generation 0; they begin with 1", ErrSA, s.ID)
 	case s.SPI < MinSPI:
 		return fmt.Errorf("%w: %x has SPI %d", ErrReservedSPI, s.ID, s.SPI)
+	}
+	return s.validateAddresses()
+}
+
+func (s *SA) validateAddresses() error {
+	dst, src := s.Destination, s.Source
+	switch {
+	case !dst.IsValid() && !src.IsValid():
+		return nil
+	case s.Direction != Inbound:
+		return fmt.Errorf("%w: %x is outbound and found by its pair, not by the addresses %v and %v", ErrSA, s.ID, dst, src)
+	case !dst.IsValid():
+		return fmt.Errorf("%w: %x has the source %v but no destination", ErrSA, s.ID, src)
+	case dst.Is4In6() || src.Is4In6() || dst.Zone() != "" || src.Zone() != "":
+		return fmt.Errorf("%w: %x: %v or %v has a zone or is IPv4 in the form of IPv6", ErrSA, s.ID, dst, src)
+	case src.IsValid() && src.BitLen() != dst.BitLen():
+		return fmt.Errorf("%w: %x: %v and %v are of two families", ErrSA, s.ID, dst, src)
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ type Entry struct {
 	Pair     [16]byte // PROTECT only: the pair whose SAs carry the traffic
 	Local    []Selector
 	Remote   []Selector
+	Populate Populate // PROTECT only: which selectors an SA takes from its packet
 }
 
 // MatchOutbound reports whether a packet that leaves is the entry's.
@@ -67,6 +68,8 @@ func (e *Entry) Validate() error {
 		return fmt.Errorf("%w: %x: action %d", ErrEntry, e.ID, e.Action)
 	case (e.Action == Protect) != (e.Pair != [16]byte{}):
 		return fmt.Errorf("%w: %x: PROTECT needs a pair, and nothing else has one", ErrEntry, e.ID)
+	case e.Action != Protect && e.Populate.Any():
+		return fmt.Errorf("%w: %x: %v has no SA to be populated from a packet", ErrEntry, e.ID, e.Action)
 	}
 	for _, side := range [][]Selector{e.Local, e.Remote} {
 		if len(side) == 0 || len(side) > MaxSelectors {

@@ -81,16 +81,23 @@ func (s Selector) Validate() error {
 
 // Match reports whether one end of a packet, its address and port, is in the selector.
 func (s Selector) Match(addr netip.Addr, proto uint8, port uint16, opaque bool) bool {
-	return addr.BitLen() == s.First.BitLen() &&
-		s.First.Compare(addr) <= 0 && addr.Compare(s.Last) <= 0 &&
-		(s.Proto == 0 || s.Proto == proto) && s.Ports.match(port, opaque)
+	return s.covers(addr) && (s.Proto == 0 || s.Proto == proto) && s.Ports.match(port, opaque)
+}
+
+func (s Selector) covers(addr netip.Addr) bool {
+	return addr.BitLen() == s.First.BitLen() && s.First.Compare(addr) <= 0 && addr.Compare(s.Last) <= 0
 }
 
 func anyMatch(selectors []Selector, addr netip.Addr, f ipwire.Flow, port uint16) bool {
+	_, ok := firstMatch(selectors, addr, f, port)
+	return ok
+}
+
+func firstMatch(selectors []Selector, addr netip.Addr, f ipwire.Flow, port uint16) (Selector, bool) {
 	for _, s := range selectors {
 		if s.Match(addr, f.Proto, port, f.Opaque) {
-			return true
+			return s, true
 		}
 	}
-	return false
+	return Selector{}, false
 }

@@ -93,28 +93,43 @@ func (t *Table) Entries() []Entry { return slices.Clone(t.entries) }
 // Lookup returns the first entry that matches a packet that leaves. Without one it
 // returns the zero Entry, whose Action is Discard, and false. The entry's selectors are
 // shared: do not change them.
-func (t *Table) Lookup(f ipwire.Flow) (Entry, bool) {
-	i := t.indexFor(f.Dst).find(f.Dst, func(e int32) bool { return t.entries[e].MatchOutbound(f) })
-	return t.entry(i)
-}
+func (t *Table) Lookup(f ipwire.Flow) (Entry, bool) { return t.copyOf(t.find(f, false)) }
 
 // LookupInbound is Lookup for a packet that arrives.
-func (t *Table) LookupInbound(f ipwire.Flow) (Entry, bool) {
-	i := t.indexFor(f.Src).find(f.Src, func(e int32) bool { return t.entries[e].MatchInbound(f) })
-	return t.entry(i)
-}
+func (t *Table) LookupInbound(f ipwire.Flow) (Entry, bool) { return t.copyOf(t.find(f, true)) }
+
+// Find is Lookup without the copy: the entry is the table's, do not change it. Without one it
+// returns nil.
+func (t *Table) Find(f ipwire.Flow) (*Entry, bool) { return t.at(t.find(f, false)) }
+
+// FindInbound is Find for a packet that arrives.
+func (t *Table) FindInbound(f ipwire.Flow) (*Entry, bool) { return t.at(t.find(f, true)) }
 
 // Admits is the inbound check of RFC 4301 section 5.2, step 4: it reports whether a
 // packet with the inner flow f may come out of an SA of pair, that is, whether the
 // first entry that matches protects with that very pair.
 func (t *Table) Admits(pair [16]byte, f ipwire.Flow) bool {
-	e, ok := t.LookupInbound(f)
+	e, ok := t.FindInbound(f)
 	return ok && e.Action == Protect && e.Pair == pair
 }
 
-func (t *Table) entry(i int32) (Entry, bool) {
-	if i == none {
-		return Entry{}, false
+func (t *Table) find(f ipwire.Flow, inbound bool) int32 {
+	if inbound {
+		return t.indexFor(f.Src).find(f.Src, func(e int32) bool { return t.entries[e].MatchInbound(f) })
 	}
-	return t.entries[i], true
+	return t.indexFor(f.Dst).find(f.Dst, func(e int32) bool { return t.entries[e].MatchOutbound(f) })
+}
+
+func (t *Table) at(i int32) (*Entry, bool) {
+	if i == none {
+		return nil, false
+	}
+	return &t.entries[i], true
+}
+
+func (t *Table) copyOf(i int32) (Entry, bool) {
+	if e, ok := t.at(i); ok {
+		return *e, true
+	}
+	return Entry{}, false
 }

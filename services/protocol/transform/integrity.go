@@ -8,9 +8,12 @@ import (
 // Integrity algorithms, IANA "Transform Type 3".
 const (
 	IntegNone             uint16 = 0
-	IntegHMACSHA1_96      uint16 = 2  // RFC 2404
-	IntegAESXCBC96        uint16 = 5  // RFC 3566
-	IntegAESCMAC96        uint16 = 8  // RFC 4494
+	IntegHMACSHA1_96      uint16 = 2 // RFC 2404
+	IntegAESXCBC96        uint16 = 5 // RFC 3566
+	IntegAESCMAC96        uint16 = 8 // RFC 4494
+	IntegAES128GMAC       uint16 = 9 // RFC 4543 section 4, for AH only
+	IntegAES192GMAC       uint16 = 10
+	IntegAES256GMAC       uint16 = 11
 	IntegHMACSHA2_256_128 uint16 = 12 // RFC 4868
 	IntegHMACSHA2_384_192 uint16 = 13
 	IntegHMACSHA2_512_256 uint16 = 14
@@ -22,35 +25,55 @@ const (
 // Integrity is one row of the table: an integrity algorithm. The zero value is NONE,
 // for combined modes only. Lengths are in bytes.
 type Integrity struct {
-	Name   string // as in a strongSwan proposal
-	ID     uint16 // IANA Transform ID
-	KeyLen int    // exact: RFC 4868 section 2.1.1 and the others fix it
-	ICVLen int    // of the packet; the MAC's first bytes
-	RFC    uint16 // that defines it
-	Status Status // for ESP and AH, in RFC 8221 section 6
-	IKE    Status // for IKEv2, in RFC 8247 section 2.3
+	Name    string // as in a strongSwan proposal
+	ID      uint16 // IANA Transform ID
+	KeyLen  int    // exact: RFC 4868 section 2.1.1 and the others fix it
+	SaltLen int    // follows the key in the key material; the nonce begins with it
+	IVLen   int    // explicit, in each packet before the ICV; only what is for AH only has one
+	ICVLen  int    // of the packet; the MAC's first bytes
+	RFC     uint16 // that defines it
+	Status  Status // for ESP and AH, in RFC 8221 section 6
+	IKE     Status // for IKEv2, in RFC 8247 section 2.3; MustNot where it cannot protect messages
 }
 
 // integrities is the table, most wanted first. It is never written.
 //
-// AES-XCBC-96 is SHOULD for the Internet of Things only, in both RFCs.
+// AES-XCBC-96 is SHOULD for the Internet of Things only, in both RFCs. AES-GMAC is not in
+// RFC 8247: IKEv2 messages and ESP with a cipher have no place for its IV.
 var integrities = [...]Integrity{
-	{"sha256", IntegHMACSHA2_256_128, 32, 16, 4868, Must, Must},
-	{"sha512", IntegHMACSHA2_512_256, 64, 32, 4868, Should, Should},
-	{"sha384", IntegHMACSHA2_384_192, 48, 24, 4868, May, May},
-	{"aescmac", IntegAESCMAC96, 16, 12, 4494, May, May},
-	{"aesxcbc", IntegAESXCBC96, 16, 12, 3566, May, Should},
-	{"sha1", IntegHMACSHA1_96, 20, 12, 2404, MustMinus, MustMinus},
-	{"blake2s128", IntegBLAKE2s128, 32, 16, 7693, May, May},
+	{"sha256", IntegHMACSHA2_256_128, 32, 0, 0, 16, 4868, Must, Must},
+	{"sha512", IntegHMACSHA2_512_256, 64, 0, 0, 32, 4868, Should, Should},
+	{"sha384", IntegHMACSHA2_384_192, 48, 0, 0, 24, 4868, May, May},
+	{"aescmac", IntegAESCMAC96, 16, 0, 0, 12, 4494, May, May},
+	{"aesxcbc", IntegAESXCBC96, 16, 0, 0, 12, 3566, May, Should},
+	{"sha1", IntegHMACSHA1_96, 20, 0, 0, 12, 2404, MustMinus, MustMinus},
+	{"blake2s128", IntegBLAKE2s128, 32, 0, 0, 16, 7693, May, May},
+	{"aes128gmac", IntegAES128GMAC, 16, 4, 8, 16, 4543, May, MustNot},
+	{"aes192gmac", IntegAES192GMAC, 24, 4, 8, 16, 4543, May, MustNot},
+	{"aes256gmac", IntegAES256GMAC, 32, 4, 8, 16, 4543, May, MustNot},
 }
 
-// Integrities returns all rows in the table's order, without NONE. The slice is the caller's.
+// Integrities returns the rows that go with a cipher in ESP, in the table's order, without
+// NONE. The slice is the caller's.
 func Integrities() []Integrity {
+	var rows []Integrity
+	for _, i := range integrities {
+		if !i.AHOnly() {
+			rows = append(rows, i)
+		}
+	}
+	return rows
+}
+
+// AHIntegrities returns the rows that AH can use, which are all, in the table's order,
+// without NONE. The slice is the caller's.
+func AHIntegrities() []Integrity {
 	return append([]Integrity(nil), integrities[:]...)
 }
 
-// IntegrityByName returns the row of that name. Errors: ErrForbidden, or ErrUnknown with
-// the names there are.
+// IntegrityByName returns the row of that name, which for AH is the whole proposal. Those
+// for AH only have the names of ESP's AES-GMAC, as strongSwan has it. Errors: ErrForbidden,
+// or ErrUnknown with the names there are.
 func IntegrityByName(name string) (Integrity, error) {
 	var names []string
 	for _, i := range integrities {
@@ -89,6 +112,17 @@ func (i Integrity) check() error {
 	}
 	return nil
 }
+
+// KeymatLen is the length of the key material: key, then salt (RFC 4543 section 5.4).
+func (i Integrity) KeymatLen() int { return i.KeyLen + i.SaltLen }
+
+// AHLen is the length of AH's ICV field without padding: the IV, if there is one, and the
+// ICV (RFC 4543 section 4).
+func (i Integrity) AHLen() int { return i.IVLen + i.ICVLen }
+
+// AHOnly reports whether only AH can use it: ESP with a separate integrity algorithm has no
+// place for its IV. What ESP has of AES-GMAC is the combined mode ENCR_NULL_AUTH_AES_GMAC.
+func (i Integrity) AHOnly() bool { return i.IVLen > 0 }
 
 // None reports whether it is NONE.
 func (i Integrity) None() bool { return i == Integrity{} }

@@ -13,19 +13,19 @@ import (
 )
 
 // MAC computes ICVs under one key. It is not safe for concurrent use, and after NewMAC
-// it allocates nothing.
+// it allocates nothing, but that AES-GMAC keeps scratch space of the longest message.
 type MAC struct {
 	hash   hash.Hash
 	icvLen int
 	sum    []byte
 }
 
-// NewMAC returns a MAC under a key of exactly KeyLen bytes, which the caller may then
-// clear. Errors: ErrKeyLength, and ErrUnknown for NONE and for a row that is not of the
+// NewMAC returns a MAC under key material of exactly KeymatLen bytes, which the caller may
+// then clear. Errors: ErrKeyLength, and ErrUnknown for NONE and for a row that is not of the
 // table.
 func (i Integrity) NewMAC(key Keymat) (*MAC, error) {
-	if len(key) != i.KeyLen {
-		return nil, fmt.Errorf("%w: %v needs %d bytes, got %d", ErrKeyLength, i, i.KeyLen, len(key))
+	if len(key) != i.KeymatLen() {
+		return nil, fmt.Errorf("%w: %v needs %d bytes, got %d", ErrKeyLength, i, i.KeymatLen(), len(key))
 	}
 	if err := i.check(); err != nil {
 		return nil, err
@@ -54,12 +54,24 @@ func (i Integrity) newHash(key []byte) (hash.Hash, error) {
 		return newXCBC(key)
 	case IntegBLAKE2s128:
 		return blake2s.New128(key)
+	case IntegAES128GMAC, IntegAES192GMAC, IntegAES256GMAC:
+		return newGMACHash(key[:i.KeyLen], key[i.KeyLen:])
 	}
 	return nil, fmt.Errorf("%w: integrity %v has no MAC", ErrUnknown, i)
 }
 
-// Reset begins a new message.
+// Reset begins a new message. For an algorithm with an IV, ResetIV does.
 func (m *MAC) Reset() { m.hash.Reset() }
+
+// ResetIV begins a new message under an IV of IVLen bytes. A sender never uses one twice
+// under a key: two messages with one IV and their ICVs give the hash key away. For an algorithm
+// without an IV it is Reset.
+func (m *MAC) ResetIV(iv []byte) {
+	m.hash.Reset()
+	if g, ok := m.hash.(*gmacHash); ok {
+		g.setIV(iv)
+	}
+}
 
 // Write adds to the message. It never fails.
 func (m *MAC) Write(p []byte) (int, error) { return m.hash.Write(p) }

@@ -1,6 +1,9 @@
 package transform
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Suite is what protects the packets of one SA.
 type Suite struct {
@@ -10,7 +13,7 @@ type Suite struct {
 
 // ParseSuite reads the ESP proposal of one suite in strongSwan's words: "aes128gcm16",
 // "aes256ctr-sha384", "null-sha256". Errors: ErrUnknown, ErrForbidden, ErrInsecure,
-// ErrNoIntegrity, ErrTwoIntegrities.
+// ErrNoIntegrity, ErrTwoIntegrities, ErrAHOnly.
 func ParseSuite(s string) (Suite, error) { return parseSuite(s, ByName) }
 
 // ParseInsecureSuite is ParseSuite that also takes what SHOULD NOT be used: call it only
@@ -36,7 +39,7 @@ func parseSuite(s string, byName func(string) (Encryption, error)) (Suite, error
 }
 
 // Check returns nil when both rows are of the table and go together. Errors: ErrUnknown,
-// ErrNoIntegrity, ErrTwoIntegrities.
+// ErrNoIntegrity, ErrTwoIntegrities, ErrAHOnly.
 func (s Suite) Check() error {
 	if err := s.Encryption.check(); err != nil {
 		return err
@@ -45,6 +48,8 @@ func (s Suite) Check() error {
 		return err
 	}
 	switch {
+	case s.Integrity.AHOnly():
+		return fmt.Errorf("%w: %v", ErrAHOnly, s.Integrity)
 	case s.Encryption.AEAD() && !s.Integrity.None():
 		return ErrTwoIntegrities
 	case !s.Encryption.AEAD() && s.Integrity.None():
@@ -89,7 +94,7 @@ func suitesOf(rows []Encryption) []Suite {
 			suites = append(suites, Suite{Encryption: e})
 			continue
 		}
-		for _, i := range integrities {
+		for _, i := range Integrities() {
 			suites = append(suites, Suite{Encryption: e, Integrity: i})
 		}
 	}

@@ -9,7 +9,7 @@
 // integrity algorithm, and anything else is answered with ErrNoIntegrity.
 //
 // What Go's library lacks is built over crypto/aes: CCM, GCM with an 8-byte ICV,
-// GMAC as an ESP transform, CMAC, XCBC, counter mode without an allocation per packet.
+// GMAC as a transform of ESP and of AH, CMAC, XCBC, counter mode without an allocation per packet.
 package transform
 
 import "errors"
@@ -69,6 +69,8 @@ var (
 	// ErrTwoIntegrities: a combined-mode algorithm together with an integrity algorithm,
 	// RFC 8221 section 4, RFC 7296 section 3.3.
 	ErrTwoIntegrities = errors.New("transform: a combined-mode algorithm takes no integrity algorithm")
+	// ErrAHOnly: an integrity algorithm that ESP has no place for, with a cipher (RFC 4543 section 4).
+	ErrAHOnly = errors.New("transform: this integrity algorithm is for AH only")
 	// ErrKeyLength: the key material is not exactly as long as the transform needs.
 	ErrKeyLength = errors.New("transform: wrong length of key material")
 )

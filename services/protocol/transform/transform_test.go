@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -126,6 +127,52 @@ func TestIntegrities(t *testing.T) {
 	}
 	if none, err := IntegrityByID(0); err != nil || !none.None() || none.String() != "none" {
 		t.Errorf("IntegrityByID(0) = %v, %v", none, err)
+	}
+}
+
+// RFC 4543 sections 4 and 5.4; RFC 8221 section 6. ESP cannot have them, with any cipher or none.
+func TestAHIntegrities(t *testing.T) {
+	if n := len(AHIntegrities()); n != len(Integrities())+3 {
+		t.Errorf("AH has %d integrity algorithms", n)
+	}
+	for name, want := range map[string]struct {
+		id  uint16
+		key int
+	}{"aes128gmac": {9, 16}, "aes192gmac": {10, 24}, "aes256gmac": {11, 32}} {
+		i, err := IntegrityByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if byID, err := IntegrityByID(want.id); err != nil || byID != i {
+			t.Errorf("IntegrityByID(%d) = %v, %v", want.id, byID, err)
+		}
+		if i.KeyLen != want.key || i.KeymatLen() != want.key+4 || i.IVLen != 8 || i.ICVLen != 16 || i.AHLen() != 24 || i.RFC != 4543 ||
+			i.Status != May || i.IKE != MustNot || !i.AHOnly() || i.None() || i.Private() || i.String() != name {
+			t.Errorf("%s: %+v", name, i)
+		}
+		if !slices.Contains(AHIntegrities(), i) || slices.Contains(Integrities(), i) {
+			t.Errorf("%s is in the wrong list", name)
+		}
+		for _, e := range encryptions {
+			if err := (Suite{Encryption: e, Integrity: i}).Check(); !errors.Is(err, ErrAHOnly) {
+				t.Errorf("%v with %v: %v", e, i, err)
+			}
+			if _, err := ParseInsecureSuite(e.Name + "-" + name); !errors.Is(err, ErrAHOnly) {
+				t.Errorf("%v-%v: %v", e, i, err)
+			}
+		}
+		if err := (Suite{Integrity: i}).Check(); err == nil {
+			t.Errorf("%v without a cipher is a suite", i)
+		}
+	}
+	for _, i := range Integrities() {
+		if !slices.Contains(AHIntegrities(), i) || i.AHOnly() || i.KeymatLen() != i.KeyLen || i.AHLen() != i.ICVLen {
+			t.Errorf("%s: %+v", i, i)
+		}
+	}
+	AHIntegrities()[0].Name = "changed"
+	if _, err := IntegrityByName("changed"); err == nil {
+		t.Error("a caller can change the table")
 	}
 }
 
@@ -257,7 +304,7 @@ func TestKeyLength(t *testing.T) {
 			}
 		}
 		for _, i := range integrities {
-			if _, err := i.NewMAC(key); (err == nil) != (n == i.KeyLen) || err != nil && !errors.Is(err, ErrKeyLength) {
+			if _, err := i.NewMAC(key); (err == nil) != (n == i.KeymatLen()) || err != nil && !errors.Is(err, ErrKeyLength) {
 				t.Errorf("%s with %d bytes: %v", i, n, err)
 			}
 		}

@@ -150,6 +150,33 @@ func TestWycheproofGMAC(t *testing.T) {
 	})
 }
 
+// AUTH_AES_*_GMAC of AH, in one piece and in two.
+func TestWycheproofGMACHash(t *testing.T) {
+	rows := map[int]string{16: "aes128gmac", 24: "aes192gmac", 32: "aes256gmac"}
+	runWycheproof(t, "aes_gmac_test.json", 207, map[string]int{otherNonce: 207}, func(g wycheproofGroup, c wycheproofCase) string {
+		if g.IVSize != 96 {
+			return otherNonce
+		}
+		i, err := IntegrityByName(rows[len(c.Key)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		mac, err := i.NewMAC(slices.Concat(Keymat(c.Key), Keymat(c.IV[:i.SaltLen])))
+		if err != nil {
+			t.Fatalf("%v: %v", c, err)
+		}
+		for cut := range len(c.Msg) + 1 {
+			mac.ResetIV(c.IV[i.SaltLen:])
+			mac.Write(c.Msg[:cut])
+			mac.Write(c.Msg[cut:])
+			if valid := c.Result == "valid"; mac.Verify(c.Tag) != valid || bytes.Equal(mac.AppendICV(nil), c.Tag) != valid {
+				t.Errorf("%v, cut at %d: Verify says %v", c, cut, !valid)
+			}
+		}
+		return ""
+	})
+}
+
 const (
 	badNonce = "nonce length that CCM does not have"
 	badTag   = "tag length that CCM does not have, or too short for Wycheproof: ESP has 8 bytes and more"

@@ -1,12 +1,12 @@
-package manifest
+package yamldoc
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
-// Suggest returns ": did you mean "x"?" for the candidate closest to word, or "" when none is close.
+// Suggest helps with a name that nobody knows: it returns ": did you mean "x"?" for the candidate closest to
+// word, or "" when none is close.
 func Suggest(word string, candidates []string) string {
 	best, bestDistance := "", len(word)/3+2
 	for _, c := range candidates {
@@ -47,13 +47,4 @@ func distance(a, b string) int {
 		before, last = last, row
 	}
 	return last[len(b)]
-}
-
-// list joins names for a message: "a, b or c".
-func list(names []string) string {
-	names = slices.Clone(names)
-	if len(names) < 2 {
-		return strings.Join(names, "")
-	}
-	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
 }

@@ -1,0 +1,248 @@
+//go:build linux
+
+package datapath_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport.dev/sallyport/agent/datapath"
+	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/agent/netio/nstest"
+	"sallyport.dev/sallyport/services/protocol/spd"
+)
+
+// modeCase is one protection between two hosts, by policies: marks take packets to the TUN.
+//
+//	inner 10.50.1.1, fd50:1::1 (lo)      left 172.16.0.1, fd16::1 ── veth ── right 172.16.0.2, fd16::2      inner 10.50.2.1, fd50:2::1 (lo)
+type modeCase struct {
+	protocol      datapath.Protocol
+	mode          datapath.Mode
+	encapsulation datapath.Encapsulation
+	outer6        bool
+	inner6        bool
+}
+
+func (c modeCase) String() string {
+	return fmt.Sprintf("%v %v %v outer IPv%d inner IPv%d", c.protocol, c.mode, c.encapsulation, 4+2*b2i(c.outer6), 4+2*b2i(c.inner6))
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func modeCases() (all []modeCase) {
+	for _, outer6 := range []bool{false, true} {
+		for _, p := range []modeCase{{datapath.ESP, 0, datapath.UDP, false, false}, {datapath.ESP, 0, datapath.Native, false, false}, {datapath.AH, 0, datapath.Native, false, false}} {
+			p.outer6 = outer6
+			for _, inner6 := range []bool{false, true} {
+				p.inner6, p.mode = inner6, datapath.Tunnel
+				all = append(all, p)
+			}
+			p.inner6, p.mode = outer6, datapath.Transport
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// ends are the addresses that talk, and the outer ones.
+func (c modeCase) ends() (inner, outer [2]string) {
+	outer = [2]string{"172.16.0.1", "172.16.0.2"}
+	if c.outer6 {
+		outer = [2]string{"fd16::1", "fd16::2"}
+	}
+	switch {
+	case c.mode == datapath.Transport:
+		return outer, outer
+	case c.inner6:
+		return [2]string{"fd50:1::1", "fd50:2::1"}, outer
+	}
+	return [2]string{"10.50.1.1", "10.50.2.1"}, outer
+}
+
+// guarded makes two hosts that do what c says, under strict reverse path checks.
+func guarded(t *testing.T, c modeCase, change func(*datapath.SA)) (left, right *host) {
+	t.Helper()
+	leftNS, rightNS := nstest.New(t), nstest.New(t)
+	nstest.Connect(t, leftNS, "eth0", prefixes("172.16.0.1/24", "fd16::1/64"), rightNS, "eth0", prefixes("172.16.0.2/24", "fd16::2/64"))
+	inner, outer := c.ends()
+	for i, ns := range []*nstest.Namespace{leftNS, rightNS} {
+		ns.Run("sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.eth0.rp_filter=1")
+		if c.mode == datapath.Tunnel {
+			bits := "/32"
+			if c.inner6 {
+				bits = "/128"
+			}
+			ns.Run("ip", "addr", "add", inner[i]+bits, "dev", "lo")
+			ns.Run("ip", "route", "add", inner[1-i]+bits, "via", outerOf(c.inner6, 1-i), "src", inner[i])
+		}
+	}
+	hosts := [2]*host{}
+	for i, ns := range []*nstest.Namespace{leftNS, rightNS} {
+		l, r := one(inner[i]), one(inner[1-i])
+		hosts[i] = startWith(t, ns, netio.Desired{Policies: []netio.Policy{{Action: spd.Protect, Local: l, Remote: r}}})
+		pair := datapath.Pair{ID: datapath.PairID{1}, RemoteHost: "other", Order: 1, Local: l, Remote: r}
+		pair.Path.Remote = netip.AddrPortFrom(netip.MustParseAddr(outer[1-i]), 4500)
+		must(t, hosts[i].dp.SetPair(pair))
+	}
+	sa := func(direction byte) datapath.SA {
+		sa := rootSA(1, direction)
+		sa.Protocol, sa.Mode, sa.Encapsulation = c.protocol, c.mode, c.encapsulation
+		if c.protocol == datapath.AH {
+			sa.Transform, sa.Key = datapath.Transform{Integrity: 12}, bytes.Repeat([]byte{direction}, 32)
+		}
+		if change != nil {
+			change(&sa)
+		}
+		return sa
+	}
+	left, right = hosts[0], hosts[1]
+	must(t, left.dp.InstallInbound(sa(2)), right.dp.InstallInbound(sa(1)), left.dp.InstallOutbound(sa(1)), right.dp.InstallOutbound(sa(2)))
+	return left, right
+}
+
+func outerOf(v6 bool, i int) string {
+	if v6 {
+		return fmt.Sprintf("fd16::%d", i+1)
+	}
+	return fmt.Sprintf("172.16.0.%d", i+1)
+}
+
+func one(addr string) []datapath.Selector {
+	a := netip.MustParseAddr(addr)
+	return []datapath.Selector{datapath.PrefixSelector(netip.PrefixFrom(a, a.BitLen()))}
+}
+
+// TestPoliciesTakePacketsToTheTUN: ping, large and fragmented, and a stream, in every mode, with the strictest reverse
+// path check; and nothing of it is in clear.
+func TestPoliciesTakePacketsToTheTUN(t *testing.T) {
+	for _, c := range modeCases() {
+		t.Run(c.String(), func(t *testing.T) {
+			left, right := guarded(t, c, nil)
+			inner, _ := c.ends()
+			right.Run("nft", `add table inet watch; add chain inet watch in { type filter hook prerouting priority -400; };
+				add rule inet watch in iifname eth0 meta l4proto tcp counter comment "clear";
+				add rule inet watch in iifname eth0 icmp type { echo-request, echo-reply } counter comment "clear";
+				add rule inet watch in iifname eth0 icmpv6 type { echo-request, echo-reply } counter comment "clear"`)
+			for _, size := range []string{"56", "1300", "1472", "4000"} {
+				for _, way := range []struct {
+					from *host
+					args []string
+				}{{left, []string{inner[1]}}, {right, []string{inner[0]}}} {
+					out, err := way.from.Output("ping", append([]string{"-c", "3", "-i", "0.02", "-w", "5", "-s", size, "-I", inner[b2i(way.from == right)]}, way.args...)...)
+					if err != nil || !strings.Contains(out, " 3 received") {
+						t.Fatalf("ping of %s bytes: %s; left %v, right %v", size, out, dropped(left), dropped(right))
+					}
+				}
+			}
+			stream(t, left, right, inner[0], inner[1])
+			stream(t, right, left, inner[1], inner[0])
+			for line := range strings.Lines(right.Run("nft", "list", "chain", "inet", "watch", "in")) {
+				if strings.Contains(line, `"clear"`) && !strings.Contains(line, "packets 0 ") {
+					t.Errorf("in clear: %s", strings.TrimSpace(line))
+				}
+			}
+			if d := dropped(left); len(d) > 0 {
+				t.Errorf("drops at the left: %v", d)
+			}
+		})
+	}
+}
+
+func dropped(h *host) map[string]uint64 {
+	c, out := h.dp.Counters(), map[string]uint64{}
+	for _, r := range datapath.Reasons() {
+		if n := c.Drops(r); n > 0 && r != datapath.OutTooBig {
+			out[r.String()] = n
+		}
+	}
+	return out
+}
+
+// stream sends a TCP stream and compares what arrives.
+func stream(t *testing.T, from, to *host, local, remote string) {
+	t.Helper()
+	const size = 4 << 20
+	var listener net.Listener
+	var err error
+	to.Do(func() { listener, err = net.Listen("tcp", net.JoinHostPort(remote, "7000")) })
+	must(t, err)
+	defer listener.Close()
+	sum := make(chan [32]byte, 1)
+	go func() {
+		defer close(sum)
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		h := sha256.New()
+		if n, err := io.Copy(h, conn); n == size && err == nil {
+			sum <- [32]byte(h.Sum(nil))
+		}
+	}()
+	var conn net.Conn
+	dialer := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
+	from.Do(func() { conn, err = dialer.Dial("tcp", net.JoinHostPort(remote, "7000")) })
+	must(t, err)
+	must(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	h := sha256.New()
+	_, err = io.CopyN(io.MultiWriter(conn, h), rand.NewChaCha8([32]byte{}), size)
+	must(t, err, conn.Close())
+	if got, ok := <-sum; !ok || got != [32]byte(h.Sum(nil)) {
+		t.Errorf("the stream was not received as sent; drops %v, %v", dropped(from), dropped(to))
+	}
+}
+
+// TestClearIsDroppedBothWays: without an SA nothing leaves, and what a third host sends in clear under the addresses
+// of a policy does not come in; so too when the agent is gone.
+func TestClearIsDroppedBothWays(t *testing.T) {
+	for _, c := range []modeCase{{datapath.ESP, datapath.Transport, datapath.Native, false, false}, {datapath.ESP, datapath.Tunnel, datapath.UDP, false, true}} {
+		t.Run(c.String(), func(t *testing.T) {
+			left, right := guarded(t, c, nil)
+			inner, _ := c.ends()
+			left.Run("ping", "-c", "1", "-w", "5", "-I", inner[0], inner[1])
+			must(t, left.dp.RemoveOutbound(datapath.SAID{1}))
+			if out, err := left.Output("ping", "-c", "1", "-W", "1", "-I", inner[0], inner[1]); err == nil {
+				t.Errorf("ping without an SA: %s", out)
+			}
+			// The right end stops protecting, and sends in clear what it protected.
+			right.stop()
+			must(t, right.cleanup())
+			if out, err := right.Output("ping", "-c", "2", "-i", "0.1", "-W", "1", "-I", inner[1], inner[0]); err == nil {
+				t.Errorf("a clear ping was answered: %s", out)
+			}
+			if n := left.guard(t)[netio.CounterClearIn]; n < 2 {
+				t.Errorf("clear packets counted: %d", n)
+			}
+			left.stop()
+			before := left.guard(t)[netio.CounterClearOut]
+			if out, err := left.Output("ping", "-c", "1", "-W", "1", "-I", inner[0], inner[1]); err == nil {
+				t.Errorf("ping without the TUN: %s", out)
+			}
+			if left.guard(t)[netio.CounterClearOut] == before {
+				t.Error("no clear packet was counted on its way out")
+			}
+		})
+	}
+}
+
+func (h *host) guard(t *testing.T) (counters map[string]uint64) {
+	t.Helper()
+	var err error
+	h.Do(func() { counters, err = netio.GuardCounters(t.Context(), netio.Config{}) })
+	must(t, err)
+	return counters
+}

@@ -1,0 +1,107 @@
+package datapath
+
+import (
+	"net/netip"
+	"time"
+
+	"sallyport.dev/sallyport/services/protocol/esp"
+	"sallyport.dev/sallyport/services/protocol/ipwire"
+)
+
+// tunnel seals a packet in tunnel mode, or its fragments if it is too big and may be fragmented (RFC 4301
+// section 8).
+//
+//	          fits            DF=0, not IPv6          DF=1, IPv6
+//	DFCopy    outer DF = inner   fragments first         ICMP to its sender
+//	DFSet     outer DF = 1       fragments first         ICMP to its sender
+//	DFClear   outer DF = 0       whole; the outer packet is fragmented
+//
+// No path is narrower than what every host takes (576 and 1280 bytes), so a packet that the sender cannot
+// make smaller is sealed whole and its outer packet fragmented.
+func (s *sender) tunnel(sa *outboundSA, inner []byte) {
+	to := sa.ends(netip.Addr{}, netip.Addr{})
+	if !to.remote.IsValid() || sa.encapsulation == UDP && to.remote.Port() == 0 {
+		s.tally.Dropped[OutNoPath]++
+		return
+	}
+	mtu, version := int(sa.mtu.Load()), 6
+	if to.remote.Addr().Is4() {
+		version = 4
+	}
+	df := innerDF(inner)
+	room := sa.maxPayload(mtu, outerLen(to.remote.Addr(), sa.encapsulation), version)
+	if len(inner) <= room || sa.outer.DF == DFClear {
+		s.sealTunnel(sa, inner, to, sa.outerDF(df), mtu)
+		return
+	}
+	least := leastMTU4
+	if ipwire.Version(inner) == 6 {
+		least = leastMTU6
+	}
+	switch {
+	case df && len(inner) <= least:
+		s.sealTunnel(sa, inner, to, false, mtu)
+	case df:
+		s.tooBig(inner, max(room, least))
+	default:
+		s.id++
+		pieces, err := s.inner.split(inner, room, s.id)
+		if err != nil {
+			s.tally.Dropped[OutTooLong]++
+			return
+		}
+		for _, piece := range pieces {
+			s.sealTunnel(sa, piece, to, sa.outerDF(false), mtu)
+		}
+	}
+}
+
+// outerDF is the outer DF bit for an inner one.
+func (sa *outboundSA) outerDF(inner bool) bool {
+	switch sa.outer.DF {
+	case DFSet:
+		return true
+	case DFClear:
+		return false
+	}
+	return inner
+}
+
+// innerDF reports whether only a packet's source may fragment it: DF is set, or it is IPv6.
+func innerDF(packet []byte) bool {
+	return ipwire.Version(packet) == 6 || ipwire.IPv4(packet).DontFragment()
+}
+
+func (s *sender) sealTunnel(sa *outboundSA, inner []byte, to ends, df bool, mtu int) {
+	g := outgoing{payload: inner, nextHeader: esp.NextHeaderIPv4, to: to, df: df, tos: sa.outer.outerTOS(ipwire.TOS(inner)), count: len(inner)}
+	if ipwire.Version(inner) == 6 {
+		g.nextHeader = esp.NextHeaderIPv6
+	}
+	if p := sa.outer.Pad; p > len(inner) {
+		g.pad = p - len(inner)
+	}
+	s.finish(sa, inner, s.sealTunnelled(sa, s.now, &g, mtu, &s.tally))
+}
+
+// sealTunnelled seals the payload of a tunnel mode packet, or a dummy.
+func (s *sealing) sealTunnelled(sa *outboundSA, now time.Duration, g *outgoing, mtu int, tally *Counters) Reason {
+	if sa.encapsulation == UDP {
+		return s.udp(sa, now, g, tally)
+	}
+	head, ok := s.tunnelHeader(sa, g.to, g.tos, g.df)
+	if !ok {
+		return OutNoPath
+	}
+	return s.native(sa, now, head, g, mtu, tally)
+}
+
+// finish counts a packet.
+func (s *sender) finish(sa *outboundSA, inner []byte, reason Reason) {
+	if reason != reasons {
+		s.tally.Dropped[reason]++
+		return
+	}
+	touch(&sa.pair.path.Load().sent, s.now)
+	s.tally.OutPackets++
+	s.tally.OutBytes += uint64(len(inner))
+}

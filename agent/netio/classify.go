@@ -1,0 +1,100 @@
+package netio
+
+import (
+	"fmt"
+
+	"sallyport.dev/sallyport/services/protocol/spd"
+)
+
+// The chains that carry out policies. Packets get the mark ProtectMark, and only that routes them to the TUN:
+//
+//	output      our own outer packets, neighbours, DHCP pass; then the policies in order      route chain: a mark
+//	prerouting  what is forwarded: the policies in order                                      means a new route
+//	            what comes out of the TUN: the mark, so that strict rp_filter's reverse
+//	            route (src_valid_mark) leads to the TUN too
+
+// outputRules classify what this host sends.
+func outputRules(c Config, d Desired) []string {
+	rules := append([]string{`oifname "lo" return`}, ownPackets(c, d, "return")...)
+	rules = append(rules, "fib saddr type { local, broadcast } "+dhcp+" return")
+	rules = append(rules, neighbourRules("return")...)
+	return append(rules, verdicts(d.Policies, leaving, classification(c))...)
+}
+
+// forwardedRules classify what passes through this host.
+func forwardedRules(c Config, d Desired) []string {
+	rules := []string{
+		fmt.Sprintf(`iifname "%s" meta mark set %#x return`, c.TUNName, c.ProtectMark),
+		`iifname "lo" return`,
+		"fib daddr type { local, broadcast, multicast } return",
+	}
+	return append(rules, verdicts(d.Policies, leaving, classification(c))...)
+}
+
+func classification(c Config) map[spd.Action]string {
+	return map[spd.Action]string{
+		spd.Bypass:  "return",
+		spd.Discard: "counter name " + CounterDiscard + " drop",
+		spd.Protect: fmt.Sprintf("meta mark set %#x return", c.ProtectMark),
+	}
+}
+
+// arrivingPolicies drop what arrives in clear and is protected, or discarded.
+func arrivingPolicies(c Config, d Desired, local bool) []string {
+	if !d.policed() {
+		return nil
+	}
+	var rules []string
+	if local {
+		rules = quoting(c, "accept")
+	}
+	return append(rules, verdicts(d.Policies, arriving, guarding(CounterClearIn))...)
+}
+
+// leavingPolicies drop what would leave in clear and is protected, or discarded.
+func leavingPolicies(d Desired) []string {
+	return verdicts(d.Policies, leaving, guarding(CounterClearOut))
+}
+
+func guarding(counter string) map[spd.Action]string {
+	return map[spd.Action]string{
+		spd.Bypass:  "accept",
+		spd.Discard: "counter name " + CounterDiscard + " drop",
+		spd.Protect: "counter name " + counter + " drop",
+	}
+}
+
+// Where an ICMP message quotes the protocol, and of UDP the source port, of the packet that it is about, in bits from
+// the ICMP header on, if that packet had no options.
+const (
+	quotedProto4, quotedPort4 = (8 + 9) * 8, (8 + 20) * 8
+	quotedProto6, quotedPort6 = (8 + 6) * 8, (8 + 40) * 8
+)
+
+// quoting pass ICMP errors about our own outer packets: path MTU discovery needs them, even where all between the two
+// hosts is protected. The agent believes them as far as RFC 4301 section 8.2 says.
+func quoting(c Config, verdict string) []string {
+	v4 := "icmp type { destination-unreachable, time-exceeded, parameter-problem } "
+	v6 := "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } "
+	return []string{
+		fmt.Sprintf("%s@th,%d,8 { 50, 51 } %s", v4, quotedProto4, verdict),
+		fmt.Sprintf("%s@th,%d,8 17 @th,%d,16 { 500, %d } %s", v4, quotedProto4, quotedPort4, c.Port, verdict),
+		fmt.Sprintf("%s@th,%d,8 { 50, 51 } %s", v6, quotedProto6, verdict),
+		fmt.Sprintf("%s@th,%d,8 17 @th,%d,16 { 500, %d } %s", v6, quotedProto6, quotedPort6, c.Port, verdict),
+	}
+}
+
+// silenceRules keep the kernel from telling other ends that nobody speaks ESP or AH here: so it is only while the
+// agent is away, and they would take it for more.
+func silenceRules() []string {
+	return []string{
+		fmt.Sprintf("icmp type destination-unreachable icmp code prot-unreachable @th,%d,8 { 50, 51 } drop", quotedProto4),
+		fmt.Sprintf("icmpv6 type parameter-problem icmpv6 code 1 @th,%d,8 { 50, 51 } drop", quotedProto6),
+	}
+}
+
+// segmentRules make TCP connections through the TUN begin with segments that fit: a packet that a mark has sent
+// there was made for another route.
+func segmentRules(c Config) []string {
+	return []string{fmt.Sprintf(`oifname "%s" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu`, c.TUNName)}
+}

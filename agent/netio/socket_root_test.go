@@ -1,0 +1,660 @@
+//go:build linux
+
+package netio_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport.dev/sallyport/agent/datagram"
+	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/agent/netio/nstest"
+	"sallyport.dev/sallyport/services/protocol/fragment"
+	"sallyport.dev/sallyport/services/protocol/ipwire"
+)
+
+// buffers are packets to receive n datagrams of at most size bytes into.
+func buffers(n, size int) []datagram.Packet {
+	ps := make([]datagram.Packet, n)
+	for i := range ps {
+		ps[i].Buf = make([]byte, datagram.Headroom+size)
+	}
+	return ps
+}
+
+// socket is what UDPSocket and RawSocket have in common.
+type socket interface {
+	Recv([]datagram.Packet) (int, error)
+	Send([]datagram.Packet) (int, error)
+	PathErrors(func(datagram.PathError))
+	Close() error
+}
+
+// route is a router between two hosts; the link behind it takes 1400 bytes.
+//
+//	left 192.0.2.1, 2001:db8:1::1 ── 1500 ── router ── 1400 ── right 198.51.100.2, 2001:db8:2::2
+type route struct {
+	left, router, right *nstest.Namespace
+}
+
+var (
+	left4, right4 = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.2")
+	left6, right6 = netip.MustParseAddr("2001:db8:1::1"), netip.MustParseAddr("2001:db8:2::2")
+)
+
+func newRoute(t *testing.T) *route {
+	t.Helper()
+	r := &route{nstest.New(t), nstest.New(t), nstest.New(t)}
+	nstest.Connect(t, r.left, "eth0", prefixes("192.0.2.1/24", "2001:db8:1::1/64"), r.router, "eth0", prefixes("192.0.2.254/24", "2001:db8:1::fe/64"))
+	nstest.Connect(t, r.router, "eth1", prefixes("198.51.100.254/24", "2001:db8:2::fe/64"), r.right, "eth0", prefixes("198.51.100.2/24", "2001:db8:2::2/64"))
+	r.router.Run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+	r.router.Run("ip", "link", "set", "eth1", "mtu", "1400")
+	r.right.Run("ip", "link", "set", "eth0", "mtu", "1400")
+	for _, end := range []struct {
+		ns     *nstest.Namespace
+		v4, v6 string
+	}{{r.left, "192.0.2.254", "2001:db8:1::fe"}, {r.right, "198.51.100.254", "2001:db8:2::fe"}} {
+		end.ns.Run("ip", "route", "add", "default", "via", end.v4)
+		end.ns.Run("ip", "-6", "route", "add", "default", "via", end.v6)
+	}
+	return r
+}
+
+func (r *route) udp(t *testing.T, ns *nstest.Namespace, o netio.UDPOptions) (v4, v6 *netio.UDPSocket) {
+	t.Helper()
+	o.Port = 4500
+	var err error
+	ns.Do(func() { v4, v6, err = netio.ListenUDP(o) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v4.Close(); v6.Close() })
+	return v4, v6
+}
+
+func (r *route) raw(t *testing.T, ns *nstest.Namespace, proto uint8) (v4, v6 *netio.RawSocket) {
+	t.Helper()
+	var err error
+	ns.Do(func() { v4, v6, err = netio.ListenRaw(proto, netio.DefaultMark) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v4.Close(); v6.Close() })
+	return v4, v6
+}
+
+// arrive receives n packets, or fails after ten seconds.
+func arrive(t *testing.T, s socket, n int) (out []datagram.Packet) {
+	t.Helper()
+	timeout := time.AfterFunc(10*time.Second, func() { s.Close() })
+	defer timeout.Stop()
+	for len(out) < n {
+		ps := buffers(8, 70000)
+		k, err := s.Recv(ps)
+		if err != nil {
+			t.Fatalf("%d of %d packets: %v", len(out), n, err)
+		}
+		out = append(out, ps[:k]...)
+	}
+	return out
+}
+
+// pathError receives until a path error comes.
+func pathError(t *testing.T, s socket) (e datagram.PathError) {
+	t.Helper()
+	timeout := time.AfterFunc(10*time.Second, func() { s.Close() })
+	defer timeout.Stop()
+	for found := false; !found; {
+		if _, err := s.Recv(buffers(8, 2000)); err != nil {
+			t.Fatalf("no path error: %v", err)
+		}
+		s.PathErrors(func(p datagram.PathError) {
+			e, found = p, true
+			e.Quoted = bytes.Clone(p.Quoted)
+		})
+	}
+	return e
+}
+
+// watcher is a raw socket that sees UDP datagrams with their IPv4 headers.
+func watcher(t *testing.T, ns *nstest.Namespace) int {
+	t.Helper()
+	fd := -1
+	var err error
+	ns.Do(func() { fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP) })
+	if err == nil {
+		err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+func watch(t *testing.T, fd int) ipwire.IPv4 {
+	t.Helper()
+	b := make([]byte, 70000)
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ipwire.ParseIPv4(b[:n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// esp is an ESP packet, as far as anybody on the way can tell.
+func esp(n int) []byte {
+	b := bytes.Repeat([]byte{0xe5}, n)
+	binary.BigEndian.PutUint32(b, 0x1234)
+	binary.BigEndian.PutUint32(b[4:], 7)
+	return b
+}
+
+func TestUDPHeaders(t *testing.T) {
+	r := newRoute(t)
+	for _, noChecksum := range []bool{false, true} {
+		t.Run(fmt.Sprintf("without a checksum %v", noChecksum), func(t *testing.T) {
+			v4, _ := r.udp(t, r.left, netio.UDPOptions{Mark: netio.DefaultMark, NoChecksum: noChecksum})
+			peer, _ := r.udp(t, r.right, netio.UDPOptions{Mark: netio.DefaultMark})
+			fd := watcher(t, r.right)
+			to := netip.AddrPortFrom(right4, 4500)
+			sent := []datagram.Packet{{Data: esp(100), Remote: to, TOS: 0xb9, DF: true}, {Data: esp(101), Remote: to, TOS: 2}, {Data: esp(102), Remote: to, DF: true}}
+			if n, err := v4.Send(sent); n != 3 || err != nil {
+				t.Fatal(n, err)
+			}
+			got := arrive(t, peer, 3)
+			for i, s := range sent {
+				h := watch(t, fd)
+				udp, err := ipwire.ParseUDP(h.Payload())
+				if err != nil || h.DontFragment() != s.DF || h.TOS() != s.TOS || udp.SrcPort() != 4500 || (udp.Checksum() == 0) != noChecksum {
+					t.Errorf("on the wire DF %v, TOS %#x, checksum %#x; want DF %v, TOS %#x; %v", h.DontFragment(), h.TOS(), udp.Checksum(), s.DF, s.TOS, err)
+				}
+				p := got[i]
+				if !bytes.Equal(p.Data, s.Data) || p.TOS != s.TOS || p.TTL != 63 || p.Local != right4 || p.Remote != netip.AddrPortFrom(left4, 4500) {
+					t.Errorf("got %d bytes, TOS %#x, TTL %d, at %v from %v", len(p.Data), p.TOS, p.TTL, p.Local, p.Remote)
+				}
+			}
+		})
+	}
+	t.Run("IPv6", func(t *testing.T) {
+		_, v6 := r.udp(t, r.left, netio.UDPOptions{Mark: netio.DefaultMark})
+		_, peer := r.udp(t, r.right, netio.UDPOptions{Mark: netio.DefaultMark})
+		if n, err := v6.Send([]datagram.Packet{{Data: esp(100), Remote: netip.AddrPortFrom(right6, 4500), TOS: 0xb9, DF: true}}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		p := arrive(t, peer, 1)[0]
+		if p.TOS != 0xb9 || p.TTL != 63 || p.Local != right6 || p.Remote.Addr() != left6 {
+			t.Errorf("TOS %#x, TTL %d, at %v from %v", p.TOS, p.TTL, p.Local, p.Remote)
+		}
+	})
+}
+
+// TestTooBigForTheLink: each packet is judged on its own, and without DF all leave.
+func TestTooBigForTheLink(t *testing.T) {
+	r := newRoute(t)
+	r.left.Run("ip", "link", "set", "eth0", "mtu", "1400") // as the rest: nobody on the way has to say anything
+	for _, v6 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("IPv6 %v", v6), func(t *testing.T) {
+			s, s6 := r.udp(t, r.left, netio.UDPOptions{Mark: netio.DefaultMark})
+			peer, peer6 := r.udp(t, r.right, netio.UDPOptions{Mark: netio.DefaultMark})
+			to := netip.AddrPortFrom(right4, 4500)
+			if v6 {
+				s, peer, to = s6, peer6, netip.AddrPortFrom(right6, 4500)
+			}
+			ps := []datagram.Packet{{Data: esp(1000), Remote: to, DF: true}, {Data: esp(1500), Remote: to, DF: true}, {Data: esp(5000), Remote: to}, {Data: esp(1001), Remote: to, DF: true}}
+			n, err := s.Send(ps)
+			if n != 3 || !errors.Is(err, datagram.ErrTooBig) {
+				t.Errorf("%d left: %v", n, err)
+			}
+			for i, p := range ps {
+				if tooBig := errors.Is(p.Err, datagram.ErrTooBig); tooBig != (i == 1) || i != 1 && p.Err != nil {
+					t.Errorf("packet %d: %v", i, p.Err)
+				}
+			}
+			got := map[int]bool{}
+			for _, p := range arrive(t, peer, 3) {
+				got[len(p.Data)] = true
+			}
+			if !got[1000] || !got[5000] || !got[1001] {
+				t.Errorf("lengths %v", got)
+			}
+		})
+	}
+}
+
+// TestPathErrors: what a router on the way and the far host say.
+func TestPathErrors(t *testing.T) {
+	r := newRoute(t)
+	for _, c := range []struct {
+		name  string
+		proto uint8 // 0: UDP
+		v6    bool
+	}{{"UDP over IPv4", 0, false}, {"UDP over IPv6", 0, true}, {"ESP over IPv4", 50, false}, {"ESP over IPv6", 50, true}, {"AH over IPv4", 51, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			var s socket
+			port, local, remote := uint16(0), left4, right4
+			if c.v6 {
+				local, remote = left6, right6
+			}
+			if c.proto == 0 {
+				v4, v6 := r.udp(t, r.left, netio.UDPOptions{Mark: netio.DefaultMark})
+				s, port = v4, 4500
+				if c.v6 {
+					s = v6
+				}
+			} else {
+				v4, v6 := r.raw(t, r.left, c.proto)
+				s = v4
+				if c.v6 {
+					s = v6
+				}
+			}
+			packet := func(n int) datagram.Packet {
+				p := datagram.Packet{Data: esp(n), Remote: netip.AddrPortFrom(remote, port), DF: true}
+				if c.proto != 0 {
+					p.Data = whole(t, c.proto, local, remote, esp(n))
+				}
+				return p
+			}
+			if n, err := s.Send([]datagram.Packet{packet(1440)}); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			e := pathError(t, s)
+			if e.MTU != 1400 || e.Remote != netip.AddrPortFrom(remote, port) || !e.Offender.IsValid() || !bytes.HasPrefix(e.Quoted, esp(8)) {
+				t.Errorf("path error %+v", e)
+			}
+			// The kernel's own belief does not stop us: the next one of that size leaves too.
+			if n, err := s.Send([]datagram.Packet{packet(1440)}); n != 1 || err != nil {
+				t.Errorf("after the message: %d left, %v", n, err)
+			}
+			pathError(t, s)
+			if n, err := s.Send([]datagram.Packet{packet(100)}); n != 1 || err != nil {
+				t.Errorf("a small one: %d left, %v", n, err)
+			}
+			if e := pathError(t, s); e.MTU != 0 || e.Offender != remote { // nobody listens there
+				t.Errorf("unreachable: %+v", e)
+			}
+			// An error that is pending is not the next packets' own.
+			if n, err := s.Send([]datagram.Packet{packet(100), packet(101)}); n != 2 || err != nil {
+				t.Errorf("%d left, %v", n, err)
+			}
+		})
+	}
+}
+
+// whole puts a payload behind an IP header.
+func whole(t *testing.T, proto uint8, src, dst netip.Addr, payload []byte) []byte {
+	t.Helper()
+	var err error
+	var b []byte
+	if src.Is4() {
+		b = append(make([]byte, 20), payload...)
+		_, err = ipwire.PutIPv4(b, ipwire.IPv4Header{TOS: 0xb9, ID: 0x4242, DontFragment: true, TTL: 9, Protocol: proto, Src: src, Dst: dst})
+	} else {
+		b = append(make([]byte, 40), payload...)
+		_, err = ipwire.PutIPv6(b, ipwire.IPv6Header{TrafficClass: 0xb9, HopLimit: 9, NextHeader: proto, Src: src, Dst: dst})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// forwarded is what a datagram looks like behind one router.
+func forwarded(p []byte) []byte {
+	p = bytes.Clone(p)
+	if ipwire.Version(p) == 4 {
+		ipwire.IPv4(p).SetTTL(p[8] - 1)
+		ipwire.IPv4(p).UpdateChecksum()
+	} else {
+		p[7]--
+	}
+	return p
+}
+
+// TestRawDatagramsArriveWhole: what one end sent is what the other gets, headers and all.
+func TestRawDatagramsArriveWhole(t *testing.T) {
+	r := newRoute(t)
+	options := bytes.Clone(whole(t, 50, left4, right4, append([]byte{0x94, 4, 0, 0}, esp(100)...))) // router alert
+	options[0] = 0x46
+	ipwire.IPv4(options).UpdateChecksum()
+	extended := func(proto uint8, chain ...[]byte) []byte {
+		var headers []byte
+		for i, x := range chain {
+			x = bytes.Clone(x)
+			next := proto
+			if i+1 < len(chain) {
+				next = chain[i+1][0]
+			}
+			headers = append(headers, append([]byte{next}, x[1:]...)...)
+		}
+		return whole(t, chain[0][0], left6, right6, append(headers, esp(100)...))
+	}
+	// The first byte says what the header is; it is replaced by what follows it.
+	hop := []byte{0, 0, 0x1e, 4, 1, 2, 3, 4}                                   // an option to be skipped
+	dst := []byte{60, 0, 0x1e, 4, 5, 6, 7, 8}                                  // likewise
+	long := append([]byte{60, 2, 0x1e, 20}, append(make([]byte, 18), 1, 0)...) // 24 bytes, padded by PadN
+	for _, c := range []struct {
+		name   string
+		proto  uint8
+		packet []byte
+	}{
+		{"ESP over IPv4", 50, whole(t, 50, left4, right4, esp(200))},
+		{"AH over IPv4", 51, whole(t, 51, left4, right4, esp(200))},
+		{"IPv4 options", 50, options},
+		{"ESP over IPv6", 50, whole(t, 50, left6, right6, esp(200))},
+		{"AH over IPv6", 51, whole(t, 51, left6, right6, esp(200))},
+		{"hop-by-hop options", 51, extended(51, hop)},
+		{"destination options", 51, extended(51, dst)},
+		{"hop-by-hop and destination options", 50, extended(50, hop, dst)},
+		{"long options", 51, extended(51, hop, long)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s4, s6 := r.raw(t, r.left, c.proto)
+			p4, p6 := r.raw(t, r.right, c.proto)
+			s, p, local, remote := s4, p4, left4, right4
+			if ipwire.Version(c.packet) == 6 {
+				s, p, local, remote = s6, p6, left6, right6
+			}
+			if n, err := s.Send([]datagram.Packet{{Data: c.packet, Remote: netip.AddrPortFrom(remote, 0), Local: local}}); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			got := arrive(t, p, 1)[0]
+			if got.Err != nil || !bytes.Equal(got.Data, forwarded(c.packet)) {
+				t.Errorf("%v\ngot  % x\nwant % x", got.Err, got.Data, forwarded(c.packet))
+			}
+			if got.Local != remote || got.Remote != netip.AddrPortFrom(local, 0) || got.TTL != 8 || got.TOS != 0xb9 {
+				t.Errorf("at %v from %v, TTL %d, TOS %#x", got.Local, got.Remote, got.TTL, got.TOS)
+			}
+			if len(got.Buf)-cap(got.Data) < 0 || &got.Buf[len(got.Buf)-cap(got.Data)] != &got.Data[0] {
+				t.Error("Data is not a part of Buf up to its end")
+			}
+		})
+	}
+}
+
+// TestRawFragments: the kernel joins outer fragments, and too big ones are refused one by one.
+func TestRawFragments(t *testing.T) {
+	r := newRoute(t)
+	for _, v6 := range []bool{false, true} {
+		s, s6 := r.raw(t, r.left, 50)
+		p, p6 := r.raw(t, r.right, 50)
+		local, remote := left4, right4
+		if v6 {
+			s, p, local, remote = s6, p6, left6, right6
+		}
+		big := whole(t, 50, local, remote, esp(4000))
+		if !v6 {
+			ipwire.IPv4(big).SetDontFragment(false)
+			ipwire.IPv4(big).UpdateChecksum()
+		}
+		to := netip.AddrPortFrom(remote, 0)
+		pieces, err := fragment.Split(nil, make([]byte, fragment.SplitSpace(len(big), 1400)), big, 1400, 99)
+		if err != nil || len(pieces) < 3 {
+			t.Fatal(len(pieces), err)
+		}
+		ps := []datagram.Packet{{Data: big, Remote: to}}
+		for _, piece := range pieces {
+			ps = append(ps, datagram.Packet{Data: piece, Remote: to})
+		}
+		if n, err := s.Send(ps); n != len(pieces) || !errors.Is(err, datagram.ErrTooBig) || !errors.Is(ps[0].Err, datagram.ErrTooBig) {
+			t.Fatalf("%d left, %v", n, err)
+		}
+		got := arrive(t, p, 1)[0]
+		at, _, err := ipwire.FindHeader(got.Data, 50)
+		if err != nil || !bytes.Equal(got.Data[at:], esp(4000)) {
+			t.Errorf("IPv6 %v: %d bytes arrived, %v", v6, len(got.Data), err)
+		}
+	}
+}
+
+// TestClearSocketStealsNothing: whatever the source port, datagrams arrive at the socket that is read.
+func TestClearSocketStealsNothing(t *testing.T) {
+	ns := nstest.New(t)
+	var v4, v6 *netio.UDPSocket
+	var err error
+	ns.Do(func() { v4, v6, err = netio.ListenUDP(netio.UDPOptions{Port: 4500, Mark: netio.DefaultMark}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v4.Close()
+	defer v6.Close()
+	const many = 64
+	for _, c := range []struct {
+		socket *netio.UDPSocket
+		to     string
+	}{{v4, "127.0.0.1:4500"}, {v6, "[::1]:4500"}} {
+		for range many {
+			ns.Do(func() {
+				var conn net.Conn
+				if conn, err = net.Dial("udp", c.to); err == nil {
+					_, err = conn.Write([]byte("steal me"))
+					conn.Close()
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		arrive(t, c.socket, many)
+	}
+}
+
+func TestClosedSocketsWakeUp(t *testing.T) {
+	ns := nstest.New(t)
+	var v4, v6 *netio.UDPSocket
+	var esp4, esp6 *netio.RawSocket
+	var err error
+	ns.Do(func() {
+		if v4, v6, err = netio.ListenUDP(netio.UDPOptions{Port: 4500}); err == nil {
+			esp4, esp6, err = netio.ListenRaw(50, 0)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []socket{v4, v6, esp4, esp6} {
+		done := make(chan error)
+		go func() {
+			_, err := s.Recv(buffers(1, 100))
+			done <- err
+		}()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%T: %v", s, err)
+		}
+	}
+}
+
+func TestSocketsDoNotAllocate(t *testing.T) {
+	r := newRoute(t)
+	v4, _ := r.udp(t, r.left, netio.UDPOptions{Mark: netio.DefaultMark})
+	peer, _ := r.udp(t, r.right, netio.UDPOptions{Mark: netio.DefaultMark})
+	_, esp6 := r.raw(t, r.left, 50)
+	_, esp6Peer := r.raw(t, r.right, 50)
+	for _, c := range []struct {
+		from, to socket
+		packet   datagram.Packet
+	}{
+		{v4, peer, datagram.Packet{Data: esp(100), Remote: netip.AddrPortFrom(right4, 4500), Local: left4, DF: true}},
+		{esp6, esp6Peer, datagram.Packet{Data: whole(t, 50, left6, right6, esp(100)), Remote: netip.AddrPortFrom(right6, 0)}},
+	} {
+		ps, in := []datagram.Packet{c.packet, c.packet, c.packet, c.packet}, buffers(8, 2000)
+		var failed error
+		allocs := testing.AllocsPerRun(50, func() {
+			if n, err := c.from.Send(ps); n != len(ps) {
+				failed = err
+			}
+			for got := 0; got < len(ps) && failed == nil; {
+				n, err := c.to.Recv(in)
+				got, failed = got+n, err
+			}
+		})
+		if failed != nil || allocs != 0 {
+			t.Errorf("%T: %v allocations, %v", c.from, allocs, failed)
+		}
+	}
+}
+
+func TestPathTo(t *testing.T) {
+	r := newRoute(t)
+	r.left.Run("ip", "route", "add", "203.0.113.0/24", "via", "192.0.2.254", "mtu", "1300")
+	var routes *netio.Routes
+	var err error
+	r.left.Do(func() { routes, err = netio.OpenRoutes(netio.DefaultMark) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer routes.Close()
+	for _, c := range []struct {
+		to    string
+		local netip.Addr
+		mtu   int
+	}{{"198.51.100.2", left4, 1500}, {"2001:db8:2::2", left6, 1500}, {"203.0.113.5", left4, 1300}} {
+		if local, mtu, err := routes.PathTo(netip.MustParseAddr(c.to)); local != c.local || mtu != c.mtu || err != nil {
+			t.Errorf("to %s: from %v, MTU %d, %v", c.to, local, mtu, err)
+		}
+	}
+	r.left.Run("ip", "route", "del", "default")
+	if _, _, err := routes.PathTo(right4); err == nil {
+		t.Error("there is no route, and no error")
+	}
+}
+
+func TestUDPSocketsAreDual(t *testing.T) {
+	ns := nstest.New(t)
+	var v4, v6 *netio.UDPSocket
+	var err error
+	ns.Do(func() { v4, v6, err = netio.ListenUDP(netio.UDPOptions{Port: 4500, Mark: netio.DefaultMark}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v4.Close()
+	defer v6.Close()
+	for _, c := range []struct {
+		socket *netio.UDPSocket
+		local  string
+	}{{v4, "127.0.0.1:0"}, {v6, "[::1]:0"}} {
+		var peer *net.UDPConn
+		ns.Do(func() { peer, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(c.local))) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		exchange(t, c.socket, peer)
+	}
+	ns.Do(func() { _, _, err = netio.ListenUDP(netio.UDPOptions{Port: 4500}) })
+	if err == nil || !strings.Contains(err.Error(), "another IKE or IPsec daemon") {
+		t.Errorf("second listener: %v", err)
+	}
+}
+
+// exchange sends three datagrams each way.
+func exchange(t *testing.T, s *netio.UDPSocket, peer *net.UDPConn) {
+	t.Helper()
+	local := peer.LocalAddr().(*net.UDPAddr).AddrPort()
+	to := netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
+	sent, err := s.Send([]datagram.Packet{{Data: []byte("a"), Remote: to, DF: true}, {Data: []byte("bb"), Remote: to}, {Data: []byte("ccc"), Remote: to, DF: true}})
+	if sent != 3 || err != nil {
+		t.Fatalf("sent %d: %v", sent, err)
+	}
+	buf := make([]byte, 16)
+	for _, want := range []string{"a", "bb", "ccc"} {
+		n, from, err := peer.ReadFromUDPAddrPort(buf)
+		if err != nil || string(buf[:n]) != want || from.Port() != 4500 {
+			t.Fatalf("got %q from %v: %v", buf[:n], from, err)
+		}
+		if _, err := peer.WriteToUDPAddrPort([]byte(strings.Repeat("x", len(want)+6)), from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ps := buffers(2, 8)
+	var got []int
+	for len(got) < 3 {
+		n, err := s.Recv(ps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range ps[:n] {
+			if p.Remote != to {
+				t.Errorf("from %v, want %v", p.Remote, to)
+			}
+			if p.Err != nil {
+				got = append(got, -1)
+			} else {
+				got = append(got, len(p.Data))
+			}
+		}
+	}
+	if got[0] != 7 || got[1] != 8 || got[2] != -1 {
+		t.Errorf("sizes %v, want 7, 8 and -1 for the one that does not fit", got)
+	}
+}
+
+// TestAnswersLeaveFromTheAddressAskedAt: a NAT in front of the other end lets nothing else in.
+func TestAnswersLeaveFromTheAddressAskedAt(t *testing.T) {
+	us, them := nstest.New(t), nstest.New(t)
+	nstest.Connect(t, us, "eth0", prefixes("192.0.2.1/24", "192.0.2.7/24", "2001:db8::1/64", "2001:db8::7/64"),
+		them, "eth0", prefixes("192.0.2.2/24", "2001:db8::2/64"))
+	var v4, v6 *netio.UDPSocket
+	var err error
+	us.Do(func() { v4, v6, err = netio.ListenUDP(netio.UDPOptions{Port: 4500, Mark: netio.DefaultMark}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v4.Close()
+	defer v6.Close()
+	for _, c := range []struct {
+		socket           *netio.UDPSocket
+		peer, ours, gone string
+	}{
+		{v4, "192.0.2.2:4500", "192.0.2.1", "192.0.2.9"}, {v4, "192.0.2.2:4500", "192.0.2.7", "2001:db8::1"},
+		{v6, "[2001:db8::2]:4500", "2001:db8::1", "2001:db8::9"}, {v6, "[2001:db8::2]:4500", "2001:db8::7", "192.0.2.1"},
+	} {
+		var peer *net.UDPConn
+		them.Do(func() { peer, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(c.peer))) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		if err := peer.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		ours := netip.AddrPortFrom(netip.MustParseAddr(c.ours), 4500)
+		if _, err := peer.WriteToUDPAddrPort([]byte("ask"), ours); err != nil {
+			t.Fatal(err)
+		}
+		asked := arrive(t, c.socket, 1)[0]
+		if asked.Local != ours.Addr() {
+			t.Fatalf("asked at %v: %v", ours, asked.Local)
+		}
+		// Then from an address that is not ours: better from another than not at all.
+		sent, err := c.socket.Send([]datagram.Packet{{Data: []byte("answer"), Remote: asked.Remote, Local: asked.Local},
+			{Data: []byte("late"), Remote: asked.Remote, Local: netip.MustParseAddr(c.gone)}})
+		if sent != 2 || err != nil {
+			t.Fatalf("sent %d: %v", sent, err)
+		}
+		for _, what := range []string{"answer", "late"} {
+			n, who, err := peer.ReadFromUDPAddrPort(make([]byte, 8))
+			if err != nil || n != len(what) || what == "answer" && who.Addr().Unmap() != ours.Addr() {
+				t.Errorf("asked at %v: %s from %v, %v", ours, what, who, err)
+			}
+		}
+		peer.Close()
+	}
+}
