@@ -217,12 +217,16 @@ func wrongFields(n int) string {
 // maxFields bounds an error.
 const maxFields = 32
 
-// planManual forgets the manual peers that the request changes, so that they may exchange SPIs and keys.
+// planManual forgets the manual peers that the request changes, so that they may exchange SPIs and keys, and
+// notes its hosts.
 func (d *draft) planManual(a *application, pruned []resourceName) {
-	d.manual = make(map[string]*operatorv1.ManualPeer)
+	d.manual, d.newHosts = make(map[string]*operatorv1.ManualPeer), make(map[string]bool)
 	for _, r := range a.resources {
-		if k, md := kindOf(r); k == kindManual {
+		switch k, md := kindOf(r); k {
+		case kindManual:
 			d.manual[md.GetName()] = nil
+		case kindHost:
+			d.newHosts[md.GetName()] = true
 		}
 	}
 	for _, n := range pruned {

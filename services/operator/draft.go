@@ -34,6 +34,8 @@ type draft struct {
 	claims   *claim // nil until somebody needs addresses or subnets
 	// manual are manual peers as they will be, by name; nil where there will be none, or none is known yet.
 	manual map[string]*operatorv1.ManualPeer
+	// newHosts are the hosts that the same request makes or changes.
+	newHosts map[string]bool
 }
 
 // transact decides and commits until it does not lose against a concurrent write. decide is called anew

@@ -20,6 +20,7 @@ type manualWrite struct {
 	after  *operatorv1.ManualPeer // without keys
 	keys   spec.ManualKeys        // what is stored under after's fingerprints
 	report spec.Report
+	stored bool // before's keys are there
 }
 
 // prepareManual completes and checks a manual peer, by itself, with the keys that are stored, and beside the
@@ -41,7 +42,7 @@ func (d *draft) prepareManual(want *operatorv1.ManualPeer) (w manualWrite, err e
 	if err := d.keepKeys(&w); err != nil {
 		return w, err
 	}
-	if d.exists(kindHost, w.after.GetSpec().GetHost()) != nil && len(w.report.Problems) == 0 {
+	if len(w.report.Problems) == 0 && !d.willExist(w.after.GetSpec().GetHost()) {
 		w.report.Warnings = append(w.report.Warnings, fmt.Sprintf("there is no host %q yet: nothing is installed until it joins", w.after.GetSpec().GetHost()))
 	}
 	d.eachManual(func(other *operatorv1.ManualPeer) {
@@ -59,6 +60,7 @@ func (d *draft) keepKeys(w *manualWrite) error {
 	if err != nil {
 		return err
 	}
+	w.stored = len(stored.GetId()) > 0
 	want := spec.KeyBytes(w.after.GetSpec())
 	fill := func(direction string, to, was *operatorv1.ManualAssociation, given *[]byte, old []byte) error {
 		if to == nil {
@@ -101,6 +103,12 @@ func (d *draft) keepKeys(w *manualWrite) error {
 	}
 	w.report.SameKey(w.after.GetSpec())
 	return nil
+}
+
+// willExist reports whether there is a host of that name, or the same request makes it.
+func (d *draft) willExist(host string) bool {
+	_, there := d.snapshot.Get(keyPrefix(kindHost) + host)
+	return there || d.newHosts[host]
 }
 
 // brief bounds a text of an operator's.
@@ -175,7 +183,7 @@ func (d *draft) updateManual(want *operatorv1.ManualPeer) (before, after *operat
 		return nil, nil, nil, err
 	}
 	w.after.Metadata = relabelled(w.before.GetMetadata(), want.GetMetadata())
-	if sameLabels(w.before.GetMetadata(), w.after.GetMetadata()) && proto.Equal(w.before.GetSpec(), w.after.GetSpec()) {
+	if w.stored && sameLabels(w.before.GetMetadata(), w.after.GetMetadata()) && proto.Equal(w.before.GetSpec(), w.after.GetSpec()) {
 		return w.before, w.before, w.report.Warnings, nil
 	}
 	if err := basedOn(kindManual, w.before.GetMetadata(), want.GetMetadata()); err != nil {
@@ -292,12 +300,12 @@ func (d *draft) putPhase(w manualWrite, key []byte) error {
 	return d.put(phaseKey, &phase)
 }
 
-// sameAssociations compares all but the traffic, which is the SPD's.
+// sameAssociations compares all but what is the SPD entry's: the traffic and the path.
 func sameAssociations(a, b *operatorv1.ManualPeerSpec) bool {
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
 	for _, s := range []*operatorv1.ManualPeerSpec{a, b} {
 		if s != nil {
-			s.Local, s.Remote, s.Order = nil, nil, 0
+			s.Local, s.Remote, s.Order, s.LocalAddress, s.RemoteAddress = nil, nil, 0, "", ""
 		}
 	}
 	return proto.Equal(a, b)
@@ -313,7 +321,9 @@ func (d *draft) buryManual(host, uid string) error {
 	if revision, err := d.get(key, &phase); err != nil || revision == 0 {
 		return err
 	}
-	if d.exists(kindHost, host) != nil {
+	hostKey := keyPrefix(kindHost) + host
+	if _, there := d.snapshot.Get(hostKey); !there {
+		d.compare(store.Unchanged(hostKey, 0))
 		d.delete(key) // nobody is there to hold any
 		return nil
 	}

@@ -52,9 +52,8 @@ func checkManualProposal(s *operatorv1.ManualPeerSpec, r *Report) keyLength {
 		r.problem(field, "%s: %s", quote(s.GetProposal()), text)
 		return keyLength{}
 	}
-	if countsNonces(suite.Encryption) {
-		r.problem(field, "%s MUST NOT be used with manual keys (RFC 8221 section 3): it counts packets, and a counter that begins again "+
-			"under the same key gives the traffic away; %s and null-sha256 do not", quote(s.GetProposal()), DefaultManualProposal)
+	if suite.Encryption.IVLen > 0 && !suite.Encryption.UnpredictableIV() {
+		counterMode(field, s, "aes256-sha256 and null-sha256 do not", r)
 		return keyLength{}
 	}
 	warnPrivate(suite.Integrity, r)
@@ -76,13 +75,20 @@ func checkIntegrity(field string, s *operatorv1.ManualPeerSpec, r *Report) keyLe
 		r.problem(field, "%s: %s", quote(s.GetProposal()), text)
 		return keyLength{}
 	}
+	if integrity.IVLen > 0 {
+		counterMode(field, s, "sha256 does not", r)
+		return keyLength{}
+	}
 	warnPrivate(integrity, r)
-	return keyLength{integrity.KeyLen, "for " + integrity.String()}
+	return keyLength{integrity.KeymatLen(), "for " + integrity.String()}
 }
 
-// countsNonces reports whether an algorithm is a counter mode: there, a nonce that is used twice reveals
-// plaintext or the authentication key.
-func countsNonces(e transform.Encryption) bool { return e.AEAD() || e.ID == transform.EncrAESCTR }
+// counterMode refuses what counts its nonces: one that is used twice reveals plaintext or the authentication
+// key.
+func counterMode(field string, s *operatorv1.ManualPeerSpec, instead string, r *Report) {
+	r.problem(field, "%s MUST NOT be used with manual keys (RFC 8221 section 3): it counts its nonces, and a count that begins again "+
+		"under the same key gives the traffic away; %s", quote(s.GetProposal()), instead)
+}
 
 func warnPrivate(i transform.Integrity, r *Report) {
 	if i.Private() {

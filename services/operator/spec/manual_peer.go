@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/operator/ipam"
 	"sallyport.dev/sallyport/services/protocol/enrol"
@@ -17,10 +19,10 @@ const (
 	DefaultManualProposal  = "aes256-sha256"
 	DefaultManualIntegrity = "sha256" // with AH
 
+	DefaultReplayWindow = 2048
+
 	// noReplayWindow turns anti-replay off.
 	noReplayWindow = -1
-	// manualReplayWindow is the window where 64-bit sequence numbers need one.
-	manualReplayWindow = 2048
 	// reservedSPIs are 0 to 255, RFC 4303 section 2.1.
 	reservedSPIs = 256
 )
@@ -42,11 +44,11 @@ func CompleteManualPeer(p *operatorv1.ManualPeer) {
 		s.Proposal = or(s.GetProposal(), DefaultManualProposal)
 		s.Encapsulation = or(s.GetEncapsulation(), "udp")
 	}
+	if s.Esn == nil {
+		s.Esn = proto.Bool(true)
+	}
 	if s.GetReplayWindow() == 0 {
-		s.ReplayWindow = noReplayWindow
-		if s.GetEsn() {
-			s.ReplayWindow = manualReplayWindow
-		}
+		s.ReplayWindow = DefaultReplayWindow
 	}
 }
 
@@ -93,7 +95,7 @@ func checkManualWords(s *operatorv1.ManualPeerSpec, r *Report) {
 	case w > 0 && w < 32:
 		r.problem("spec.replay_window", "%d is too small: at least 32 (RFC 4303 section 3.4.3), or -1 for none", w)
 	case w == noReplayWindow && s.GetEsn():
-		r.problem("spec.replay_window", "64-bit sequence numbers need a window: leave it out, or esn (RFC 4303 section 3.4.3)")
+		r.problem("spec.replay_window", "-1 goes with esn: false only, since 64-bit sequence numbers need a window (RFC 4303 section 3.4.3)")
 	}
 }
 

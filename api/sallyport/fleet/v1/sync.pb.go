@@ -1496,7 +1496,9 @@ type Pair struct {
 	// Place in the SPD among the entries that have one: the lowest is asked first. 0 is behind them.
 	Order uint32 `protobuf:"varint,10,opt,name=order,proto3" json:"order,omitempty"`
 	// True when the other end is a manual peer, and remote_host its name. In id its uid stands for a host's.
-	Manual        bool `protobuf:"varint,11,opt,name=manual,proto3" json:"manual,omitempty"`
+	Manual bool `protobuf:"varint,11,opt,name=manual,proto3" json:"manual,omitempty"`
+	// Underlay address of this end, 4 or 16 bytes; empty leaves it to the routes.
+	LocalAddress  []byte `protobuf:"bytes,12,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1608,6 +1610,13 @@ func (x *Pair) GetManual() bool {
 	return false
 }
 
+func (x *Pair) GetLocalAddress() []byte {
+	if x != nil {
+		return x.LocalAddress
+	}
+	return nil
+}
+
 // SecurityAssociation is one direction (RFC 4301 section 4.4.2), with its key.
 type SecurityAssociation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1639,15 +1648,11 @@ type SecurityAssociation struct {
 	Encapsulation Encapsulation `protobuf:"varint,13,opt,name=encapsulation,proto3,enum=sallyport.fleet.v1.Encapsulation" json:"encapsulation,omitempty"`
 	// DF bit of the outer header, outbound.
 	Df DontFragment `protobuf:"varint,14,opt,name=df,proto3,enum=sallyport.fleet.v1.DontFragment" json:"df,omitempty"`
-	// Outer address of this end, 4 or 16 bytes; empty for any.
-	LocalAddress []byte `protobuf:"bytes,15,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
-	// Outer address of the other end, 4 or 16 bytes; empty when the pair's path alone says it.
-	RemoteAddress []byte `protobuf:"bytes,16,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
 	// The key was given by an operator and outlives the agent process: the agent keeps on disk which
 	// sequence numbers of the key it may have used, and uses none twice.
-	Manual bool `protobuf:"varint,17,opt,name=manual,proto3" json:"manual,omitempty"`
+	Manual bool `protobuf:"varint,15,opt,name=manual,proto3" json:"manual,omitempty"`
 	// Anti-replay is off, RFC 4303 section 3.4.3; never with ESN.
-	NoReplayWindow bool `protobuf:"varint,18,opt,name=no_replay_window,json=noReplayWindow,proto3" json:"no_replay_window,omitempty"`
+	NoReplayWindow bool `protobuf:"varint,16,opt,name=no_replay_window,json=noReplayWindow,proto3" json:"no_replay_window,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1778,20 +1783,6 @@ func (x *SecurityAssociation) GetDf() DontFragment {
 		return x.Df
 	}
 	return DontFragment_DONT_FRAGMENT_UNSPECIFIED
-}
-
-func (x *SecurityAssociation) GetLocalAddress() []byte {
-	if x != nil {
-		return x.LocalAddress
-	}
-	return nil
-}
-
-func (x *SecurityAssociation) GetRemoteAddress() []byte {
-	if x != nil {
-		return x.RemoteAddress
-	}
-	return nil
 }
 
 func (x *SecurityAssociation) GetManual() bool {
@@ -2016,7 +2007,7 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"behind_nat\x18\x04 \x01(\bR\tbehindNat\x12\x1e\n" +
 	"\x03mtu\x18\x05 \x01(\rB\f\xbaH\t*\a\x18\xff\xff\x03(\x80\n" +
-	"R\x03mtu\"\xd3\x03\n" +
+	"R\x03mtu\"\x81\x04\n" +
 	"\x04Pair\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x02id\x12(\n" +
 	"\vremote_host\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
@@ -2031,7 +2022,8 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\x10local_behind_nat\x18\t \x01(\bR\x0elocalBehindNat\x12\x14\n" +
 	"\x05order\x18\n" +
 	" \x01(\rR\x05order\x12\x16\n" +
-	"\x06manual\x18\v \x01(\bR\x06manual\"\xf9\a\n" +
+	"\x06manual\x18\v \x01(\bR\x06manual\x12,\n" +
+	"\rlocal_address\x18\f \x01(\fB\a\xbaH\x04z\x02\x18\x10R\flocalAddress\"\x9b\a\n" +
 	"\x13SecurityAssociation\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x02id\x12\x1b\n" +
 	"\x04pair\x18\x02 \x01(\fB\a\xbaH\x04z\x02h\x10R\x04pair\x12'\n" +
@@ -2050,11 +2042,9 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\bprotocol\x18\v \x01(\x0e2\x1c.sallyport.fleet.v1.ProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\bprotocol\x126\n" +
 	"\x04mode\x18\f \x01(\x0e2\x18.sallyport.fleet.v1.ModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12Q\n" +
 	"\rencapsulation\x18\r \x01(\x0e2!.sallyport.fleet.v1.EncapsulationB\b\xbaH\x05\x82\x01\x02\x10\x01R\rencapsulation\x12:\n" +
-	"\x02df\x18\x0e \x01(\x0e2 .sallyport.fleet.v1.DontFragmentB\b\xbaH\x05\x82\x01\x02\x10\x01R\x02df\x12,\n" +
-	"\rlocal_address\x18\x0f \x01(\fB\a\xbaH\x04z\x02\x18\x10R\flocalAddress\x12.\n" +
-	"\x0eremote_address\x18\x10 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\rremoteAddress\x12\x16\n" +
-	"\x06manual\x18\x11 \x01(\bR\x06manual\x12(\n" +
-	"\x10no_replay_window\x18\x12 \x01(\bR\x0enoReplayWindow:z\xbaHw\x1au\n" +
+	"\x02df\x18\x0e \x01(\x0e2 .sallyport.fleet.v1.DontFragmentB\b\xbaH\x05\x82\x01\x02\x10\x01R\x02df\x12\x16\n" +
+	"\x06manual\x18\x0f \x01(\bR\x06manual\x12(\n" +
+	"\x10no_replay_window\x18\x10 \x01(\bR\x0enoReplayWindow:z\xbaHw\x1au\n" +
 	"\blifetime\x128an association whose key a controller made has lifetimes\x1a/this.manual || has(this.soft) && has(this.hard)\"q\n" +
 	"\bLifetime\x125\n" +
 	"\x04time\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01R\x04time\x12\x14\n" +

@@ -1232,9 +1232,10 @@ type ManualPeerSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the host that serves the peer. It need not exist yet.
 	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
-	// Traffic of the host's end: CIDR prefixes.
+	// Traffic of the host's end: "ADDRESSES [PROTOCOL[/PORTS]]", for example "10.1.0.0/16",
+	// "192.0.2.1-192.0.2.9 tcp/443" or "any4".
 	Local []string `protobuf:"bytes,2,rep,name=local,proto3" json:"local,omitempty"`
-	// Traffic of the peer's end: CIDR prefixes.
+	// Traffic of the peer's end, likewise.
 	Remote []string `protobuf:"bytes,3,rep,name=remote,proto3" json:"remote,omitempty"`
 	// Mode: tunnel (the default) or transport.
 	Mode string `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`
@@ -1245,19 +1246,18 @@ type ManualPeerSpec struct {
 	Proposal string `protobuf:"bytes,6,opt,name=proposal,proto3" json:"proposal,omitempty"`
 	// Allows an algorithm in proposal that RFC 8221 says SHOULD NOT be used: 3des.
 	Insecure bool `protobuf:"varint,7,opt,name=insecure,proto3" json:"insecure,omitempty"`
-	// Extended (64-bit) sequence numbers.
-	Esn bool `protobuf:"varint,8,opt,name=esn,proto3" json:"esn,omitempty"`
+	// Extended (64-bit) sequence numbers; the default is true. Both ends must agree.
+	Esn *bool `protobuf:"varint,8,opt,name=esn,proto3,oneof" json:"esn,omitempty"`
 	// What carries the packets: udp (the default with esp) or native, IP protocol 50 or 51.
 	Encapsulation string `protobuf:"bytes,9,opt,name=encapsulation,proto3" json:"encapsulation,omitempty"`
-	// Outer address of the host's end; empty for any of the host's.
+	// Outer address of the host's end; empty leaves it to the host's routes.
 	LocalAddress string `protobuf:"bytes,10,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
 	// Outer address of the peer, with udp also address:port; the default port, not stored, is 4500.
 	RemoteAddress string `protobuf:"bytes,11,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
 	// Place in the host's SPD among the entries that have one: the lowest is asked first. 0 is behind them.
 	Order uint32 `protobuf:"varint,12,opt,name=order,proto3" json:"order,omitempty"`
-	// Anti-replay window of the inbound association, packets; -1 for none. The default is 2048 with esn and
-	// none without: a peer that begins its sequence numbers again after a restart would else be cut off
-	// (RFC 4303 section 3.3.3).
+	// Anti-replay window of the inbound association, packets; the default is 2048. -1 is none, without esn only:
+	// for a peer that begins its sequence numbers again when it restarts (RFC 4303 section 3.3.3).
 	ReplayWindow int32 `protobuf:"varint,13,opt,name=replay_window,json=replayWindow,proto3" json:"replay_window,omitempty"`
 	// DF bit of the outer header: copy (the default), set or clear.
 	Df string `protobuf:"bytes,14,opt,name=df,proto3" json:"df,omitempty"`
@@ -1349,8 +1349,8 @@ func (x *ManualPeerSpec) GetInsecure() bool {
 }
 
 func (x *ManualPeerSpec) GetEsn() bool {
-	if x != nil {
-		return x.Esn
+	if x != nil && x.Esn != nil {
+		return *x.Esn
 	}
 	return false
 }
@@ -2063,7 +2063,7 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"ManualPeer\x12C\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12A\n" +
 	"\x04spec\x18\x02 \x01(\v2%.sallyport.operator.v1.ManualPeerSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12?\n" +
-	"\x06status\x18\x03 \x01(\v2'.sallyport.operator.v1.ManualPeerStatusR\x06status\"\xf7\x05\n" +
+	"\x06status\x18\x03 \x01(\v2'.sallyport.operator.v1.ManualPeerStatusR\x06status\"\x84\x06\n" +
 	"\x0eManualPeerSpec\x12C\n" +
 	"\x04host\x18\x01 \x01(\tB/\xbaH,r*2(^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$R\x04host\x12&\n" +
 	"\x05local\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
@@ -2073,8 +2073,8 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\x04mode\x18\x04 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\x06tunnelR\ttransportR\x04mode\x12,\n" +
 	"\bprotocol\x18\x05 \x01(\tB\x10\xbaH\rr\vR\x00R\x03espR\x02ahR\bprotocol\x12#\n" +
 	"\bproposal\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\bproposal\x12\x1a\n" +
-	"\binsecure\x18\a \x01(\bR\binsecure\x12\x10\n" +
-	"\x03esn\x18\b \x01(\bR\x03esn\x12:\n" +
+	"\binsecure\x18\a \x01(\bR\binsecure\x12\x15\n" +
+	"\x03esn\x18\b \x01(\bH\x00R\x03esn\x88\x01\x01\x12:\n" +
 	"\rencapsulation\x18\t \x01(\tB\x14\xbaH\x11r\x0fR\x00R\x03udpR\x06nativeR\rencapsulation\x12,\n" +
 	"\rlocal_address\x18\n" +
 	" \x01(\tB\a\xbaH\x04r\x02\x18@R\flocalAddress\x12.\n" +
@@ -2083,7 +2083,8 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\rreplay_window\x18\r \x01(\x05B\x13\xbaH\x10\x1a\x0e\x18\x80 (\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01R\freplayWindow\x12)\n" +
 	"\x02df\x18\x0e \x01(\tB\x19\xbaH\x16r\x14R\x00R\x04copyR\x03setR\x05clearR\x02df\x12B\n" +
 	"\ainbound\x18\x0f \x01(\v2(.sallyport.operator.v1.ManualAssociationR\ainbound\x12D\n" +
-	"\boutbound\x18\x10 \x01(\v2(.sallyport.operator.v1.ManualAssociationR\boutbound\"o\n" +
+	"\boutbound\x18\x10 \x01(\v2(.sallyport.operator.v1.ManualAssociationR\boutboundB\x06\n" +
+	"\x04_esn\"o\n" +
 	"\x11ManualAssociation\x12\x10\n" +
 	"\x03spi\x18\x01 \x01(\rR\x03spi\x12\x1d\n" +
 	"\x03key\x18\x02 \x01(\tB\v\xbaH\x05r\x03\x18\x80\b\x80\x01\x01R\x03key\x12)\n" +
@@ -2234,6 +2235,7 @@ func file_sallyport_operator_v1_resources_proto_init() {
 		(*Resource_Event)(nil),
 		(*Resource_ManualPeer)(nil),
 	}
+	file_sallyport_operator_v1_resources_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -34,7 +34,8 @@ type TrafficSelector struct {
 	EndAddress []byte `protobuf:"bytes,2,opt,name=end_address,json=endAddress,proto3" json:"end_address,omitempty"`
 	// IP protocol number; 0 means any.
 	IpProtocol uint32 `protobuf:"varint,3,opt,name=ip_protocol,json=ipProtocol,proto3" json:"ip_protocol,omitempty"`
-	// First port of the range. 0 to 65535 means any port.
+	// First port of the range. 0 to 65535 means any port, 65535 to 0 (OPAQUE, RFC 4301 section 4.4.1.1) only
+	// packets whose ports are not there to see. Of ICMP a port is the type times 256, and the code.
 	StartPort uint32 `protobuf:"varint,4,opt,name=start_port,json=startPort,proto3" json:"start_port,omitempty"`
 	// Last port of the range.
 	EndPort       uint32 `protobuf:"varint,5,opt,name=end_port,json=endPort,proto3" json:"end_port,omitempty"`
