@@ -12,6 +12,8 @@ import (
 	"sallyport.dev/sallyport/services/protocol/ipwire"
 )
 
+var v6Source, v6Destination = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+
 // random is a source of the given seed.
 func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
 
@@ -43,7 +45,7 @@ func v6(t testing.TB, n int, chain ...uint8) []byte {
 		body = append(body, byte(i*5+n))
 	}
 	b := append(make([]byte, 40), body...)
-	if _, err := ipwire.PutIPv6(b, ipwire.IPv6Header{NextHeader: chain[0], HopLimit: 64, Src: netip.MustParseAddr("2001:db8::1"), Dst: netip.MustParseAddr("2001:db8::2")}); err != nil {
+	if _, err := ipwire.PutIPv6(b, ipwire.IPv6Header{NextHeader: chain[0], HopLimit: 64, Src: v6Source, Dst: v6Destination}); err != nil {
 		t.Fatal(err)
 	}
 	return b
