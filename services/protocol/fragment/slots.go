@@ -1,9 +1,42 @@
 package fragment
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
-// open gives a datagram a slot, the newest.
+// slot is one datagram.
+type slot struct {
+	key
+	since          time.Duration
+	dead           bool // discarded: its fragments are dropped until it is too old
+	head           []byte
+	next           int
+	upper          uint8
+	pages          pages // payload
+	pieces         []span
+	have           int // bytes
+	total          int // -1: the last fragment has not come
+	ce, notECT     bool
+	before, behind int
+}
+
+// span is where a piece lies.
+type span struct{ start, end uint16 }
+
+// held is what one source holds.
+type held struct{ pages, datagrams int }
+
+// open gives a datagram a slot, the newest. The oldest makes room, of the same source if that has its share already.
 func (r *Reassembler) open(now time.Duration, k key) int {
+	share := max(1, r.config.MaxDatagrams/perSource)
+	for i := r.oldest; i != none && r.sources[k.src].datagrams >= share; {
+		behind := r.slots[i].behind
+		if r.slots[i].src == k.src {
+			r.close(i)
+		}
+		i = behind
+	}
 	if len(r.byKey) >= r.config.MaxDatagrams {
 		r.close(r.oldest)
 	}
@@ -14,8 +47,8 @@ func (r *Reassembler) open(now time.Duration, k key) int {
 	i := r.free[len(r.free)-1]
 	r.free = r.free[:len(r.free)-1]
 	s := &r.slots[i]
-	*s = slot{key: k, since: now, total: -1, head: s.head[:0], buf: s.buf, pieces: s.pieces[:0], before: r.newest, behind: none}
-	r.sources[k.src] += cap(s.buf)
+	*s = slot{key: k, since: now, total: -1, head: s.head[:0], pieces: s.pieces[:0], before: r.newest, behind: none}
+	r.charge(k.src, held{datagrams: 1})
 	if r.newest != none {
 		r.slots[r.newest].behind = i
 	} else {
@@ -26,8 +59,9 @@ func (r *Reassembler) open(now time.Duration, k key) int {
 	return i
 }
 
-// close frees a slot. It keeps its memory for the next datagram.
+// close frees a slot.
 func (r *Reassembler) close(i int) {
+	r.release(i)
 	s := &r.slots[i]
 	if s.before != none {
 		r.slots[s.before].behind = s.behind
@@ -40,17 +74,19 @@ func (r *Reassembler) close(i int) {
 		r.newest = s.before
 	}
 	delete(r.byKey, s.key)
-	r.charge(s, -cap(s.buf))
+	r.charge(s.src, held{datagrams: -1})
 	r.free = append(r.free, i)
 }
 
 // charge changes what a source holds.
-func (r *Reassembler) charge(s *slot, n int) {
-	if left := r.sources[s.src] + n; left > 0 {
-		r.sources[s.src] = left
-	} else {
-		delete(r.sources, s.src)
+func (r *Reassembler) charge(src netip.Addr, by held) {
+	h := r.sources[src]
+	h.pages, h.datagrams = h.pages+by.pages, h.datagrams+by.datagrams
+	if h == (held{}) {
+		delete(r.sources, src)
+		return
 	}
+	r.sources[src] = h
 }
 
 // discard forgets what came of a datagram, and refuses the rest until it is too old.
@@ -58,68 +94,4 @@ func (r *Reassembler) discard(i int) {
 	s := &r.slots[i]
 	s.dead, s.have, s.pieces = true, 0, s.pieces[:0]
 	r.release(i)
-}
-
-// release gives a slot's memory back.
-func (r *Reassembler) release(i int) {
-	s := &r.slots[i]
-	r.bytes -= cap(s.buf)
-	if j, waits := r.byKey[s.key]; waits && j == i {
-		r.charge(s, -cap(s.buf))
-	}
-	s.buf = nil
-}
-
-// grow makes a slot's memory hold n bytes. It returns false when that is more than a source may hold, and the
-// datagram itself is all that could make room.
-func (r *Reassembler) grow(i, n int) bool {
-	s := &r.slots[i]
-	if n <= cap(s.buf) {
-		s.buf = s.buf[:cap(s.buf)]
-		return true
-	}
-	size := leastBuf
-	for size < n {
-		size *= 2
-	}
-	more := size - cap(s.buf)
-	if !r.makeRoom(i, more) {
-		return false
-	}
-	s = &r.slots[i]
-	buf := make([]byte, size)
-	copy(buf, s.buf)
-	s.buf = buf
-	r.bytes += more
-	r.charge(s, more)
-	return true
-}
-
-// makeRoom frees memory until more bytes fit: of free slots first, then of the oldest datagrams, of the same source
-// if that holds its share already.
-func (r *Reassembler) makeRoom(i, more int) bool {
-	for _, j := range r.free {
-		if r.bytes+more <= r.config.MaxBytes {
-			break
-		}
-		r.release(j)
-	}
-	src := r.slots[i].src
-	for j := r.oldest; j != none && r.sources[src]+more > r.config.MaxBytes/perSource; {
-		behind := r.slots[j].behind
-		if j != i && r.slots[j].src == src && !r.slots[j].dead {
-			r.close(j)
-			r.release(j)
-		}
-		j = behind
-	}
-	for j := r.oldest; j != none && r.bytes+more > r.config.MaxBytes; {
-		behind := r.slots[j].behind
-		if j != i && !r.slots[j].dead {
-			r.close(j)
-			r.release(j)
-		}
-		j = behind
-	}
-	return r.bytes+more <= r.config.MaxBytes && r.sources[src]+more <= r.config.MaxBytes/perSource
 }
