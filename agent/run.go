@@ -214,6 +214,13 @@ func (a *agent) openSockets(c *datapath.Config) error {
 		}
 		*native.into = sockets(v4, v6)
 	}
+	ahErrors, err := netio.ListenAHErrors()
+	if err != nil {
+		return errors.Join(err, closeSockets(c))
+	}
+	if ahErrors != nil {
+		c.AHErrors = ahErrors
+	}
 	return nil
 }
 
@@ -301,6 +308,10 @@ func (a *agent) source() local.Source {
 			return local.Count(a.datapath.Counters(), guard), err
 		},
 		Policies: func() []local.Entry { return local.Entries(a.datapath.Policies()) },
+		Regions: func() ([]local.Region, error) {
+			regions, err := a.datapath.Regions()
+			return local.Regions(regions), err
+		},
 		Trace: func(q local.TraceRequest) (local.Trace, error) {
 			t, err := a.datapath.Trace(q.Packet, q.Inbound)
 			return local.Traced(t), err
