@@ -14,9 +14,9 @@ import (
 func check(t testing.TB, r *Reassembler) {
 	t.Helper()
 	held, datagrams, waiting, last := map[netip.Addr]int{}, map[netip.Addr]int{}, 0, none
-	for i := r.oldest; i != none; i = r.slots[i].behind {
+	for i := r.oldest; i != none; i = r.slots[i].links[ofAll].behind {
 		s := &r.slots[i]
-		if s.before != last || r.byKey[s.key] != i || last != none && r.slots[last].since > s.since {
+		if s.links[ofAll].before != last || r.byKey[s.key] != i || last != none && r.slots[last].since > s.since {
 			t.Fatalf("slot %d is out of place", i)
 		}
 		pages := 0
@@ -45,8 +45,16 @@ func check(t testing.TB, r *Reassembler) {
 		if n*pageLen > r.config.MaxBytes/perSource || datagrams[src] > max(1, r.config.MaxDatagrams/perSource) {
 			t.Fatalf("%v holds %d pages and %d datagrams", src, n, datagrams[src])
 		}
-		if got := r.sources[src]; got.pages != n || got.datagrams != datagrams[src] {
-			t.Fatalf("%v: counted %+v, is %d pages and %d datagrams", src, got, n, datagrams[src])
+		got, queued, before := r.sources[src], 0, none
+		for i := got.oldest; i != none; i = r.slots[i].links[ofSource].behind {
+			if r.slots[i].src != src || r.slots[i].links[ofSource].before != before || before != none && r.slots[before].since > r.slots[i].since {
+				t.Fatalf("slot %d is out of place in its source's queue", i)
+			}
+			queued++
+			before = i
+		}
+		if got.pages != n || got.datagrams != datagrams[src] || queued != datagrams[src] || got.newest != before {
+			t.Fatalf("%v: counted %+v, is %d pages and %d datagrams, %d in its queue", src, got, n, datagrams[src], queued)
 		}
 	}
 	if len(r.sources) != len(datagrams) {
@@ -172,5 +180,19 @@ func TestFloodDoesNotAllocate(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(20000, step); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkFlood is one source that holds its share, behind datagrams of many others.
+func BenchmarkFlood(b *testing.B) {
+	r, far := New(Config{}), v4(b, 64, 0, nil)
+	for i := range 800 {
+		r.Add(0, from4(far, uint32(100+i), uint16(i), 0x2000))
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		i++
+		r.Add(time.Duration(i), from4(far, 9, uint16(i), 0x2000|8000))
 	}
 }

@@ -47,29 +47,30 @@ func (p *pages) appendTo(b []byte, n int) []byte {
 // hold gives a slot the pages that a payload from start to end lies in. The oldest datagrams make room, of the same
 // source if that has its share already. It cannot fail: a share is more than the longest datagram needs.
 func (r *Reassembler) hold(i, start, end int) {
+	src := r.slots[i].src
 	for at := start / pageLen; at*pageLen < end; at++ {
 		if r.slots[i].pages[at] != nil {
 			continue
 		}
-		src := r.slots[i].src
-		for j := r.oldest; j != none && (r.sources[src].pages+1)*pageLen > r.config.MaxBytes/perSource; {
-			j = r.makeRoom(i, j, r.slots[j].src == src)
+		for h := r.source(src); (h.pages+1)*pageLen > r.config.MaxBytes/perSource; h = r.source(src) {
+			r.makeRoom(h.queue, ofSource, i)
 		}
-		for j := r.oldest; j != none && len(r.spare) == 0 && r.bytes+pageLen > r.config.MaxBytes; {
-			j = r.makeRoom(i, j, true)
+		for len(r.spare) == 0 && r.bytes+pageLen > r.config.MaxBytes {
+			r.makeRoom(r.queue, ofAll, i)
 		}
 		r.slots[i].pages[at] = r.newPage()
-		r.charge(src, held{pages: 1})
+		r.charge(src, 1)
 	}
 }
 
-// makeRoom gives the datagram j up for i, if it may and there is something to gain. It returns the one behind.
-func (r *Reassembler) makeRoom(i, j int, may bool) (behind int) {
-	behind = r.slots[j].behind
-	if may && j != i && !r.slots[j].dead {
-		r.close(j)
+// makeRoom gives up the oldest datagram of a queue that is not i. That may have no pages, if it was discarded: then
+// there is another one.
+func (r *Reassembler) makeRoom(q queue, of, i int) {
+	j := q.oldest
+	if j == i {
+		j = r.slots[j].links[of].behind
 	}
-	return behind
+	r.close(j)
 }
 
 func (r *Reassembler) newPage() *page {
@@ -91,5 +92,5 @@ func (r *Reassembler) release(i int) {
 			n++
 		}
 	}
-	r.charge(s.src, held{pages: -n})
+	r.charge(s.src, -n)
 }

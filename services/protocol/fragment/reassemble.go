@@ -51,8 +51,7 @@ type Reassembler struct {
 	config  Config
 	byKey   map[key]int // into slots
 	slots   []slot
-	oldest  int // of the waiting ones; none is none
-	newest  int
+	queue   // of the waiting ones
 	free    []int
 	bytes   int // of all pages, spare ones too
 	spare   []*page
@@ -75,7 +74,7 @@ func New(c Config) *Reassembler {
 		c.Timeout = defaultTimeout
 	}
 	c.MaxBytes = max(c.MaxBytes, leastBytes)
-	return &Reassembler{config: c, byKey: make(map[key]int), sources: make(map[netip.Addr]held), oldest: none, newest: none}
+	return &Reassembler{config: c, byKey: make(map[key]int), sources: make(map[netip.Addr]held), queue: queue{none, none}}
 }
 
 // Len is the number of datagrams that are waited for, discarded ones too.

@@ -8,36 +8,81 @@ import (
 // slot is one datagram.
 type slot struct {
 	key
-	since          time.Duration
-	dead           bool // discarded: its fragments are dropped until it is too old
-	head           []byte
-	next           int
-	upper          uint8
-	pages          pages // payload
-	pieces         []span
-	have           int // bytes
-	total          int // -1: the last fragment has not come
-	ce, notECT     bool
-	before, behind int
+	since      time.Duration
+	dead       bool // discarded: its fragments are dropped until it is too old
+	head       []byte
+	next       int
+	upper      uint8
+	pages      pages // payload
+	pieces     []span
+	have       int // bytes
+	total      int // -1: the last fragment has not come
+	ce, notECT bool
+	links      [queues]links
 }
 
 // span is where a piece lies.
 type span struct{ start, end uint16 }
 
 // held is what one source holds.
-type held struct{ pages, datagrams int }
+type held struct {
+	pages, datagrams int
+	queue
+}
+
+// queue has slots by age; none is none.
+type queue struct{ oldest, newest int }
+
+// links are a slot's neighbours in a queue.
+type links struct{ before, behind int }
+
+// The queues that a slot is in.
+const (
+	ofAll    = iota // the Reassembler's
+	ofSource        // its source's
+	queues
+)
+
+// push makes slot i the newest of a queue.
+func (r *Reassembler) push(q *queue, of, i int) {
+	r.slots[i].links[of] = links{q.newest, none}
+	if q.newest != none {
+		r.slots[q.newest].links[of].behind = i
+	} else {
+		q.oldest = i
+	}
+	q.newest = i
+}
+
+// remove takes slot i out of a queue.
+func (r *Reassembler) remove(q *queue, of, i int) {
+	l := r.slots[i].links[of]
+	if l.before != none {
+		r.slots[l.before].links[of].behind = l.behind
+	} else {
+		q.oldest = l.behind
+	}
+	if l.behind != none {
+		r.slots[l.behind].links[of].before = l.before
+	} else {
+		q.newest = l.before
+	}
+}
+
+// source is what a source holds.
+func (r *Reassembler) source(src netip.Addr) held {
+	if h, ok := r.sources[src]; ok {
+		return h
+	}
+	return held{queue: queue{none, none}}
+}
 
 // open gives a datagram a slot, the newest. The oldest makes room, of the same source if that has its share already.
 func (r *Reassembler) open(now time.Duration, k key) int {
-	share := max(1, r.config.MaxDatagrams/perSource)
-	for i := r.oldest; i != none && r.sources[k.src].datagrams >= share; {
-		behind := r.slots[i].behind
-		if r.slots[i].src == k.src {
-			r.close(i)
-		}
-		i = behind
-	}
-	if len(r.byKey) >= r.config.MaxDatagrams {
+	h := r.source(k.src)
+	if h.datagrams >= max(1, r.config.MaxDatagrams/perSource) {
+		r.close(h.oldest)
+	} else if len(r.byKey) >= r.config.MaxDatagrams {
 		r.close(r.oldest)
 	}
 	if len(r.free) == 0 {
@@ -47,15 +92,13 @@ func (r *Reassembler) open(now time.Duration, k key) int {
 	i := r.free[len(r.free)-1]
 	r.free = r.free[:len(r.free)-1]
 	s := &r.slots[i]
-	*s = slot{key: k, since: now, total: -1, head: s.head[:0], pieces: s.pieces[:0], before: r.newest, behind: none}
-	r.charge(k.src, held{datagrams: 1})
-	if r.newest != none {
-		r.slots[r.newest].behind = i
-	} else {
-		r.oldest = i
-	}
-	r.newest = i
+	*s = slot{key: k, since: now, total: -1, head: s.head[:0], pieces: s.pieces[:0]}
 	r.byKey[k] = i
+	r.push(&r.queue, ofAll, i)
+	h = r.source(k.src) // what was closed may have been its own
+	h.datagrams++
+	r.push(&h.queue, ofSource, i)
+	r.sources[k.src] = h
 	return i
 }
 
@@ -63,29 +106,21 @@ func (r *Reassembler) open(now time.Duration, k key) int {
 func (r *Reassembler) close(i int) {
 	r.release(i)
 	s := &r.slots[i]
-	if s.before != none {
-		r.slots[s.before].behind = s.behind
-	} else {
-		r.oldest = s.behind
-	}
-	if s.behind != none {
-		r.slots[s.behind].before = s.before
-	} else {
-		r.newest = s.before
+	r.remove(&r.queue, ofAll, i)
+	h := r.source(s.src)
+	h.datagrams--
+	r.remove(&h.queue, ofSource, i)
+	if r.sources[s.src] = h; h.datagrams == 0 {
+		delete(r.sources, s.src)
 	}
 	delete(r.byKey, s.key)
-	r.charge(s.src, held{datagrams: -1})
 	r.free = append(r.free, i)
 }
 
-// charge changes what a source holds.
-func (r *Reassembler) charge(src netip.Addr, by held) {
-	h := r.sources[src]
-	h.pages, h.datagrams = h.pages+by.pages, h.datagrams+by.datagrams
-	if h == (held{}) {
-		delete(r.sources, src)
-		return
-	}
+// charge changes how many pages a source holds, one of datagrams that wait.
+func (r *Reassembler) charge(src netip.Addr, pages int) {
+	h := r.source(src)
+	h.pages += pages
 	r.sources[src] = h
 }
 
