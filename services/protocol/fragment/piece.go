@@ -20,6 +20,7 @@ type piece struct {
 	head       []byte // IPv4: the header; IPv6: the unfragmentable part
 	next       int    // IPv6: where in head the next header byte is that names the fragment header
 	upper      uint8  // IPv6: what follows the fragment header
+	chainOK    bool   // IPv6: all extension headers are here, or it is not the first fragment
 	payload    []byte
 	start, end int // of the payload in the whole datagram
 	more       bool
@@ -32,6 +33,29 @@ func parse(packet []byte) (piece, error) {
 		return parse4(packet)
 	}
 	return parse6(packet)
+}
+
+// unfragmented returns a packet that has nothing of a fragment, cut to its length.
+func unfragmented(packet []byte) ([]byte, bool) {
+	if ipwire.Version(packet) == 4 {
+		h, err := ipwire.ParseIPv4(packet)
+		return h, err == nil && h.FragmentOffset() == 0 && !h.MoreFragments()
+	}
+	h, err := ipwire.ParseIPv6(packet)
+	if err != nil {
+		return nil, false
+	}
+	_, _, err = ipwire.FindHeader(h, ipwire.ProtoFragment)
+	return h, err == ipwire.ErrProtocol
+}
+
+// headersOK reports whether the headers of a fragment can be trusted to be repeated: the IPv4 header checksum is
+// right (RFC 1122 section 3.2.1.2), a first IPv6 fragment has all extension headers (RFC 8200 section 4.5).
+func (p *piece) headersOK() bool {
+	if !p.src.Is6() {
+		return ipwire.IPv4(p.head).ChecksumOK()
+	}
+	return p.start > 0 || p.chainOK
 }
 
 func parse4(packet []byte) (piece, error) {
@@ -56,10 +80,11 @@ func parse6(packet []byte) (piece, error) {
 		return piece{}, ErrHeaders
 	}
 	place := binary.BigEndian.Uint16(h[at+2:])
+	_, chainErr := h.Upper()
 	p := piece{
 		key:  key{src: h.Src(), dst: h.Dst(), id: binary.BigEndian.Uint32(h[at+4:])},
 		head: h[:at], next: next, upper: h[at], payload: h[at+fragmentHeaderLen:],
-		start: int(place &^ 7), more: place&1 != 0, ecn: h.TrafficClass() & 3,
+		start: int(place &^ 7), more: place&1 != 0, ecn: h.TrafficClass() & 3, chainOK: chainErr == nil,
 	}
 	return p.bounded()
 }

@@ -1,7 +1,7 @@
 package fragment
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"net/netip"
 	"slices"
@@ -26,7 +26,6 @@ const (
 	perSource = 4
 	// maxPieces bounds the fragments of one datagram: a path of 576 bytes makes 119 of the longest.
 	maxPieces = 256
-	leastBuf  = 2048
 )
 
 var (
@@ -38,7 +37,7 @@ var (
 	ErrTooLong = errors.New("fragment: datagram is too long")
 	// ErrBadLength: a fragment other than the last is no multiple of 8 bytes, or it is empty.
 	ErrBadLength = errors.New("fragment: bad length of a fragment")
-	// ErrInconsistent: there are two last fragments, or one beyond the last.
+	// ErrInconsistent: there are two last fragments, or one beyond the last, or the last one comes again as another.
 	ErrInconsistent = errors.New("fragment: fragments contradict each other")
 	// ErrECN: congestion was signalled on a flow that does not know ECN (RFC 3168 section 5.3).
 	ErrECN = errors.New("fragment: fragments differ in ECN")
@@ -47,40 +46,21 @@ var (
 )
 
 // Reassembler joins fragments. New makes it. Its memory is bounded: the oldest datagram makes room, and no source
-// holds more than a quarter.
+// holds more than a quarter of the bytes, nor of the datagrams.
 type Reassembler struct {
 	config  Config
 	byKey   map[key]int // into slots
 	slots   []slot
-	oldest  int // of the waiting ones; none is none
-	newest  int
+	queue   // of the waiting ones
 	free    []int
-	bytes   int                // of all buffers, those of free slots too
-	sources map[netip.Addr]int // bytes by source
+	bytes   int // of all pages, spare ones too
+	spare   []*page
+	sources map[netip.Addr]held
 	out     []byte
 }
 
 // none is no slot.
 const none = -1
-
-// slot is one datagram.
-type slot struct {
-	key
-	since          time.Duration
-	dead           bool // discarded: its fragments are dropped until it is too old
-	head           []byte
-	next           int
-	upper          uint8
-	buf            []byte // payload
-	pieces         []span
-	have           int // bytes
-	total          int // -1: the last fragment has not come
-	ce, notECT     bool
-	before, behind int
-}
-
-// span is where a piece lies.
-type span struct{ start, end int }
 
 // New makes a Reassembler.
 func New(c Config) *Reassembler {
@@ -94,7 +74,7 @@ func New(c Config) *Reassembler {
 		c.Timeout = defaultTimeout
 	}
 	c.MaxBytes = max(c.MaxBytes, leastBytes)
-	return &Reassembler{config: c, byKey: make(map[key]int), sources: make(map[netip.Addr]int), oldest: none, newest: none}
+	return &Reassembler{config: c, byKey: make(map[key]int), sources: make(map[netip.Addr]held), queue: queue{none, none}}
 }
 
 // Len is the number of datagrams that are waited for, discarded ones too.
@@ -105,15 +85,21 @@ func (r *Reassembler) Bytes() int { return r.bytes }
 
 // Add takes a fragment that came at time now, and returns the whole datagram when it completes one: valid until the
 // next call. It returns nil while more is to come. A packet that is whole is returned as it is, an IPv6 one with a
-// fragment header of its own (an atomic fragment, RFC 6946) without that. The errors are this package's sentinels.
+// fragment header of its own (an atomic fragment, RFC 6946) without that. A fragment whose IPv4 header checksum is
+// wrong is ErrHeaders. The errors are this package's sentinels.
 func (r *Reassembler) Add(now time.Duration, packet []byte) ([]byte, error) {
 	r.Expire(now)
-	p, err := parse(packet)
-	if err != nil {
-		return nil, err
+	if whole, ok := unfragmented(packet); ok {
+		r.out = append(r.out[:0], whole...)
+		return r.out, nil
 	}
-	if p.start == 0 && !p.more {
-		return r.finish(p.head, p.next, p.upper, p.payload)
+	p, err := parse(packet)
+	if err != nil || !p.headersOK() {
+		return nil, cmp.Or(err, ErrHeaders)
+	}
+	if p.start == 0 && !p.more { // an atomic fragment
+		r.out = append(append(r.out[:0], p.head...), p.payload...)
+		return r.finish(p.next, p.upper), nil
 	}
 	i, ok := r.byKey[p.key]
 	if !ok {
@@ -130,15 +116,16 @@ func (r *Reassembler) Add(now time.Duration, packet []byte) ([]byte, error) {
 		}
 		return nil, nil
 	}
-	if s = &r.slots[i]; s.total < 0 || s.have < s.total {
+	if s.total < 0 || s.have < s.total {
 		return nil, nil
 	}
-	whole, err := r.finish(s.head, s.next, s.upper, s.buf[:s.total])
-	if err == nil && s.ce {
+	r.out = s.pages.appendTo(append(r.out[:0], s.head...), s.total)
+	whole := r.finish(s.next, s.upper)
+	if s.ce {
 		ipwire.SetECN(whole, ipwire.CE)
 	}
 	r.close(i)
-	return whole, err
+	return whole, nil
 }
 
 // errAgain: the fragment has come before.
@@ -151,12 +138,9 @@ func (r *Reassembler) place(i int, p *piece) error {
 	if err != nil {
 		return err
 	}
-	if !r.grow(i, p.end) {
-		return ErrTooMany
-	}
-	s = &r.slots[i]
-	copy(s.buf[p.start:p.end], p.payload)
-	s.pieces = slices.Insert(s.pieces, at, span{p.start, p.end})
+	r.hold(i, p.start, p.end)
+	s.pages.write(p.start, p.payload)
+	s.pieces = slices.Insert(s.pieces, at, span{uint16(p.start), uint16(p.end)})
 	s.have += len(p.payload)
 	if !p.more {
 		s.total = p.end
@@ -166,13 +150,11 @@ func (r *Reassembler) place(i int, p *piece) error {
 	}
 	s.ce = s.ce || p.ecn == ipwire.CE
 	s.notECT = s.notECT || p.ecn == ipwire.NotECT
-	if s.ce && s.notECT {
+	switch {
+	case s.ce && s.notECT:
 		return ErrECN
-	}
-	if p.start == 0 || len(s.head) > 0 {
-		if s.total >= 0 && s.total+s.headers() > maxDatagram {
-			return ErrTooLong
-		}
+	case len(s.head) > 0 && s.total >= 0 && s.total+s.headers() > maxDatagram:
+		return ErrTooLong
 	}
 	return nil
 }
@@ -190,18 +172,18 @@ func (s *slot) room(p *piece) (at int, err error) {
 	switch {
 	case s.total >= 0 && p.end > s.total, !p.more && s.total >= 0 && p.end != s.total:
 		return 0, ErrInconsistent
-	case !p.more && len(s.pieces) > 0 && s.pieces[len(s.pieces)-1].end > p.end:
+	case !p.more && len(s.pieces) > 0 && int(s.pieces[len(s.pieces)-1].end) > p.end:
 		return 0, ErrInconsistent
 	}
-	at, found := slices.BinarySearchFunc(s.pieces, p.start, func(q span, start int) int { return q.start - start })
-	if found {
-		if s.pieces[at].end == p.end && bytes.Equal(s.buf[p.start:p.end], p.payload) {
-			return 0, errAgain
-		}
-		return 0, ErrOverlap
-	}
+	at, found := slices.BinarySearchFunc(s.pieces, p.start, func(q span, start int) int { return int(q.start) - start })
 	switch {
-	case at > 0 && s.pieces[at-1].end > p.start, at < len(s.pieces) && s.pieces[at].start < p.end:
+	case found && (int(s.pieces[at].end) != p.end || !s.pages.equal(p.start, p.payload)):
+		return 0, ErrOverlap
+	case found && p.more == (s.total == p.end):
+		return 0, ErrInconsistent
+	case found:
+		return 0, errAgain
+	case at > 0 && int(s.pieces[at-1].end) > p.start, at < len(s.pieces) && int(s.pieces[at].start) < p.end:
 		return 0, ErrOverlap
 	case len(s.pieces) >= maxPieces:
 		return 0, ErrTooMany
@@ -209,22 +191,15 @@ func (s *slot) room(p *piece) (at int, err error) {
 	return at, nil
 }
 
-// finish puts a datagram together.
-func (r *Reassembler) finish(head []byte, next int, upper uint8, payload []byte) ([]byte, error) {
-	r.out = append(append(r.out[:0], head...), payload...)
+// finish makes a datagram of the headers and the payload in r.out. Its length has been checked.
+func (r *Reassembler) finish(next int, upper uint8) []byte {
 	if ipwire.Version(r.out) == 4 {
-		if len(r.out) > maxDatagram {
-			return nil, ErrTooLong
-		}
 		r.out[6], r.out[7] = r.out[6]&0x40, 0
 	} else {
-		if len(r.out)-ipwire.IPv6HeaderLen > maxDatagram {
-			return nil, ErrTooLong
-		}
 		r.out[next] = upper
 	}
 	ipwire.SetLength(r.out)
-	return r.out, nil
+	return r.out
 }
 
 // Expire gives up the datagrams that have waited too long, and returns how many.

@@ -1,10 +1,88 @@
 package fragment
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
-// open gives a datagram a slot, the newest.
+// slot is one datagram.
+type slot struct {
+	key
+	since      time.Duration
+	dead       bool // discarded: its fragments are dropped until it is too old
+	head       []byte
+	next       int
+	upper      uint8
+	pages      pages // payload
+	pieces     []span
+	have       int // bytes
+	total      int // -1: the last fragment has not come
+	ce, notECT bool
+	links      [queues]links
+}
+
+// span is where a piece lies.
+type span struct{ start, end uint16 }
+
+// held is what one source holds.
+type held struct {
+	pages, datagrams int
+	queue
+}
+
+// queue has slots by age; none is none.
+type queue struct{ oldest, newest int }
+
+// links are a slot's neighbours in a queue.
+type links struct{ before, behind int }
+
+// The queues that a slot is in.
+const (
+	ofAll    = iota // the Reassembler's
+	ofSource        // its source's
+	queues
+)
+
+// push makes slot i the newest of a queue.
+func (r *Reassembler) push(q *queue, of, i int) {
+	r.slots[i].links[of] = links{q.newest, none}
+	if q.newest != none {
+		r.slots[q.newest].links[of].behind = i
+	} else {
+		q.oldest = i
+	}
+	q.newest = i
+}
+
+// remove takes slot i out of a queue.
+func (r *Reassembler) remove(q *queue, of, i int) {
+	l := r.slots[i].links[of]
+	if l.before != none {
+		r.slots[l.before].links[of].behind = l.behind
+	} else {
+		q.oldest = l.behind
+	}
+	if l.behind != none {
+		r.slots[l.behind].links[of].before = l.before
+	} else {
+		q.newest = l.before
+	}
+}
+
+// source is what a source holds.
+func (r *Reassembler) source(src netip.Addr) held {
+	if h, ok := r.sources[src]; ok {
+		return h
+	}
+	return held{queue: queue{none, none}}
+}
+
+// open gives a datagram a slot, the newest. The oldest makes room, of the same source if that has its share already.
 func (r *Reassembler) open(now time.Duration, k key) int {
-	if len(r.byKey) >= r.config.MaxDatagrams {
+	h := r.source(k.src)
+	if h.datagrams >= max(1, r.config.MaxDatagrams/perSource) {
+		r.close(h.oldest)
+	} else if len(r.byKey) >= r.config.MaxDatagrams {
 		r.close(r.oldest)
 	}
 	if len(r.free) == 0 {
@@ -14,43 +92,36 @@ func (r *Reassembler) open(now time.Duration, k key) int {
 	i := r.free[len(r.free)-1]
 	r.free = r.free[:len(r.free)-1]
 	s := &r.slots[i]
-	*s = slot{key: k, since: now, total: -1, head: s.head[:0], buf: s.buf, pieces: s.pieces[:0], before: r.newest, behind: none}
-	r.sources[k.src] += cap(s.buf)
-	if r.newest != none {
-		r.slots[r.newest].behind = i
-	} else {
-		r.oldest = i
-	}
-	r.newest = i
+	*s = slot{key: k, since: now, total: -1, head: s.head[:0], pieces: s.pieces[:0]}
 	r.byKey[k] = i
+	r.push(&r.queue, ofAll, i)
+	h = r.source(k.src) // what was closed may have been its own
+	h.datagrams++
+	r.push(&h.queue, ofSource, i)
+	r.sources[k.src] = h
 	return i
 }
 
-// close frees a slot. It keeps its memory for the next datagram.
+// close frees a slot.
 func (r *Reassembler) close(i int) {
+	r.release(i)
 	s := &r.slots[i]
-	if s.before != none {
-		r.slots[s.before].behind = s.behind
-	} else {
-		r.oldest = s.behind
-	}
-	if s.behind != none {
-		r.slots[s.behind].before = s.before
-	} else {
-		r.newest = s.before
+	r.remove(&r.queue, ofAll, i)
+	h := r.source(s.src)
+	h.datagrams--
+	r.remove(&h.queue, ofSource, i)
+	if r.sources[s.src] = h; h.datagrams == 0 {
+		delete(r.sources, s.src)
 	}
 	delete(r.byKey, s.key)
-	r.charge(s, -cap(s.buf))
 	r.free = append(r.free, i)
 }
 
-// charge changes what a source holds.
-func (r *Reassembler) charge(s *slot, n int) {
-	if left := r.sources[s.src] + n; left > 0 {
-		r.sources[s.src] = left
-	} else {
-		delete(r.sources, s.src)
-	}
+// charge changes how many pages a source holds, one of datagrams that wait.
+func (r *Reassembler) charge(src netip.Addr, pages int) {
+	h := r.source(src)
+	h.pages += pages
+	r.sources[src] = h
 }
 
 // discard forgets what came of a datagram, and refuses the rest until it is too old.
@@ -58,68 +129,4 @@ func (r *Reassembler) discard(i int) {
 	s := &r.slots[i]
 	s.dead, s.have, s.pieces = true, 0, s.pieces[:0]
 	r.release(i)
-}
-
-// release gives a slot's memory back.
-func (r *Reassembler) release(i int) {
-	s := &r.slots[i]
-	r.bytes -= cap(s.buf)
-	if j, waits := r.byKey[s.key]; waits && j == i {
-		r.charge(s, -cap(s.buf))
-	}
-	s.buf = nil
-}
-
-// grow makes a slot's memory hold n bytes. It returns false when that is more than a source may hold, and the
-// datagram itself is all that could make room.
-func (r *Reassembler) grow(i, n int) bool {
-	s := &r.slots[i]
-	if n <= cap(s.buf) {
-		s.buf = s.buf[:cap(s.buf)]
-		return true
-	}
-	size := leastBuf
-	for size < n {
-		size *= 2
-	}
-	more := size - cap(s.buf)
-	if !r.makeRoom(i, more) {
-		return false
-	}
-	s = &r.slots[i]
-	buf := make([]byte, size)
-	copy(buf, s.buf)
-	s.buf = buf
-	r.bytes += more
-	r.charge(s, more)
-	return true
-}
-
-// makeRoom frees memory until more bytes fit: of free slots first, then of the oldest datagrams, of the same source
-// if that holds its share already.
-func (r *Reassembler) makeRoom(i, more int) bool {
-	for _, j := range r.free {
-		if r.bytes+more <= r.config.MaxBytes {
-			break
-		}
-		r.release(j)
-	}
-	src := r.slots[i].src
-	for j := r.oldest; j != none && r.sources[src]+more > r.config.MaxBytes/perSource; {
-		behind := r.slots[j].behind
-		if j != i && r.slots[j].src == src && !r.slots[j].dead {
-			r.close(j)
-			r.release(j)
-		}
-		j = behind
-	}
-	for j := r.oldest; j != none && r.bytes+more > r.config.MaxBytes; {
-		behind := r.slots[j].behind
-		if j != i && !r.slots[j].dead {
-			r.close(j)
-			r.release(j)
-		}
-		j = behind
-	}
-	return r.bytes+more <= r.config.MaxBytes && r.sources[src]+more <= r.config.MaxBytes/perSource
 }

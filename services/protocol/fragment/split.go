@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	// ErrMTU: a fragment of that size holds no 8 bytes of payload.
+	// ErrMTU: a fragment of that size holds no 8 bytes of payload, or the first one not all headers.
 	ErrMTU = errors.New("fragment: the MTU is too small for a fragment")
 	// ErrSpace: the space given is too small.
 	ErrSpace = errors.New("fragment: not enough space for the fragments")
@@ -29,19 +29,18 @@ var (
 const (
 	unit              = 8 // fragment offsets count 8 bytes
 	fragmentHeaderLen = 8 // IPv6
-	// mostHeaders bounds what each fragment repeats.
-	mostHeaders = 60 + fragmentHeaderLen
 	// mostHeaders6 is the longest unfragmentable part that is taken.
 	mostHeaders6 = 512
+	// leastUpper is what the first fragment has of the upper layer header, at least.
+	leastUpper = 8
 )
 
-// SplitSpace returns how many bytes of space Split needs at most for a packet of n bytes.
+// SplitSpace returns how many bytes of space Split needs at most for a packet of n bytes. That is a little more
+// than n, but much more for an MTU that headers of mostHeaders6 bytes would nearly fill: no IPv6 link has one.
 func SplitSpace(n, mtu int) int {
-	body := (mtu - mostHeaders) / unit * unit
-	if body < unit {
-		body = unit
-	}
-	return n + (n/body+2)*(mostHeaders6+fragmentHeaderLen)
+	const headers = mostHeaders6 + fragmentHeaderLen
+	body := max(unit, (max(mtu, 0)-headers)/unit*unit)
+	return n + (n/body+2)*headers
 }
 
 // Split writes the fragments of an IPv4 or IPv6 datagram, each of at most mtu bytes, one behind the other into space
@@ -50,12 +49,18 @@ func SplitSpace(n, mtu int) int {
 //
 // IPv4 options without the copied flag go into the first fragment only (RFC 791 section 3.1). In IPv6 every fragment
 // repeats the unfragmentable part: the headers up to hop-by-hop options or the routing header; a packet that has a
-// fragment header already is ErrHeaders.
+// fragment header already is ErrHeaders. Its first fragment has all extension headers and 8 bytes of what follows
+// (RFC 7112 section 5), or it is ErrMTU. After an error dst is as it was.
 func Split(dst [][]byte, space, packet []byte, mtu int, id uint32) ([][]byte, error) {
+	split := split6
 	if ipwire.Version(packet) == 4 {
-		return split4(dst, space, packet, mtu, id)
+		split = split4
 	}
-	return split6(dst, space, packet, mtu, id)
+	pieces, err := split(dst, space, packet, max(mtu, 0), id)
+	if err != nil {
+		return dst, err
+	}
+	return pieces, nil
 }
 
 func split4(dst [][]byte, space, packet []byte, mtu int, id uint32) ([][]byte, error) {
@@ -77,6 +82,12 @@ func split4(dst [][]byte, space, packet []byte, mtu int, id uint32) ([][]byte, e
 		}
 	}
 	payload := h.Payload()
+	switch {
+	case len(payload) == 0:
+		return dst, ErrMTU // the header alone is too long
+	case base+len(payload) > maxDatagram-ipwire.IPv4MinHeaderLen, more && len(payload)%unit != 0:
+		return dst, ErrHeaders // no datagram has such a fragment
+	}
 	for at := 0; at < len(payload); {
 		header, options := ipwire.IPv4MinHeaderLen+len(h.Options()), h.Options()
 		if at > 0 {
@@ -157,8 +168,12 @@ func split6(dst [][]byte, space, packet []byte, mtu int, id uint32) ([][]byte, e
 	if err != nil || at > mostHeaders6 {
 		return dst, ErrHeaders
 	}
+	upper, err := h.Upper()
+	if err != nil {
+		return dst, ErrHeaders
+	}
 	header, payload := at+fragmentHeaderLen, h[at:]
-	if (mtu-header)/unit <= 0 {
+	if chain := min(upper.Offset+leastUpper, len(h)) - at; (mtu-header)/unit <= 0 || (mtu-header)/unit*unit < chain {
 		return dst, ErrMTU
 	}
 	for offset := 0; offset < len(payload); {

@@ -320,7 +320,9 @@ func FuzzHeaders(f *testing.F) {
 				t.Fatalf("at %d, named at %d, of %d", at, next, n)
 			}
 		}
-		HasFragmentHeader(packet)
+		if _, _, err := FindHeader(packet, ProtoFragment); Version(packet) == 6 && HasFragmentHeader(packet) != (err == nil) {
+			t.Fatalf("fragment header: %v", err)
+		}
 		if e, err := ParseICMPError(packet); err == nil {
 			_, _ = e.QuotedFlow()
 		}

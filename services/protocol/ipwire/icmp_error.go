@@ -16,6 +16,7 @@ const (
 
 	icmp6TooBig    = 2
 	icmp6LastError = 127 // types up to here are errors, RFC 4443 section 2.1
+	icmp6Redirect  = 137 // RFC 4861 section 4.5
 )
 
 // How much of the packet an ICMP error quotes: the whole message is no longer than these.
@@ -34,7 +35,7 @@ const (
 // itself has sent that would be one of the host's, and a stack ignores ICMP from itself.
 //
 // It returns false, and dst as it was, where none may be sent (RFC 1122 section 3.2.2, RFC 4443 section 2.4(e)): about
-// a malformed packet, an ICMP error, a later fragment, or one whose source is not a single host.
+// a malformed packet, an ICMP error or redirect, a later fragment, or one whose source is not a single host.
 func AppendTooBig(dst, packet []byte, mtu int) ([]byte, bool) {
 	flow, err := ParseFlow(packet)
 	if err != nil || flow.Fragment || !answerable(flow) {
@@ -45,6 +46,7 @@ func AppendTooBig(dst, packet []byte, mtu int) ([]byte, bool) {
 		header, limit = IPv6HeaderLen, maxICMPError6
 	}
 	n, _ := DatagramLen(packet)
+	mtu = max(mtu, 0)
 	quoted := packet[:min(n, limit-header-ICMPHeaderLen)]
 	start := len(dst)
 	for range header + ICMPHeaderLen {
@@ -73,18 +75,29 @@ func AppendTooBig(dst, packet []byte, mtu int) ([]byte, bool) {
 // answerable reports whether an ICMP error may be sent about packets of a flow. The source of the message is the
 // flow's destination, so that has to be a single host too.
 func answerable(f Flow) bool {
-	for _, a := range []netip.Addr{f.Src, f.Dst} {
-		if a.IsMulticast() || a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-			return false
-		}
+	if !singleHost(f.Src) || !singleHost(f.Dst) {
+		return false
 	}
-	switch {
+	switch kind := uint8(f.SrcPort >> 8); {
 	case f.Opaque:
 		return true
 	case f.Proto == ProtoICMP:
-		return !isICMPError(uint8(f.SrcPort >> 8))
+		return !isICMPError(kind)
 	case f.Proto == ProtoICMPv6:
-		return uint8(f.SrcPort>>8) > icmp6LastError
+		return kind > icmp6LastError && kind != icmp6Redirect
+	}
+	return true
+}
+
+// singleHost reports whether an address is one that a host on the net can have: not multicast, loopback or zero,
+// nor of IPv4 network 0 or class E, of which 255.255.255.255 is a part.
+func singleHost(a netip.Addr) bool {
+	if a.IsMulticast() || a.IsUnspecified() || a.IsLoopback() {
+		return false
+	}
+	if a.Is4() {
+		first := a.As4()[0]
+		return first != 0 && first < 240
 	}
 	return true
 }
@@ -181,6 +194,9 @@ func (e ICMPError) QuotedFlow() (Flow, error) {
 			return Flow{}, ErrTruncated
 		}
 		return IPv6(e.Quoted).Flow()
+	}
+	if len(e.Quoted) == 0 {
+		return Flow{}, ErrTruncated
 	}
 	return Flow{}, ErrVersion
 }

@@ -2,9 +2,10 @@ package ipwire
 
 import "net/netip"
 
-// checksumAt returns where in a whole datagram the transport checksum lies that covers the pseudo header, and where
-// its transport header begins. ErrProtocol when there is none to change: another protocol, a later fragment, or UDP
-// without a checksum.
+// checksumAt returns where in a whole datagram the transport checksum lies that covers the pseudo header, and from
+// where to where it covers: UDP's length may leave a surplus (RFC 9868). ErrProtocol when there is none to change:
+// another protocol, a fragment, UDP without a checksum, or a routing header that still has addresses to go, the last
+// of which the pseudo header has (RFC 8200 section 8.1).
 func checksumAt(packet []byte) (field, start, end int, proto uint8, err error) {
 	switch Version(packet) {
 	case 4:
@@ -25,7 +26,7 @@ func checksumAt(packet []byte) (field, start, end int, proto uint8, err error) {
 		switch {
 		case err != nil:
 			return 0, 0, 0, 0, err
-		case u.Fragment || HasFragmentHeader(h):
+		case h.inTransit():
 			return 0, 0, 0, 0, ErrProtocol
 		}
 		start, end, proto = u.Offset, len(h), u.Proto
@@ -35,7 +36,7 @@ func checksumAt(packet []byte) (field, start, end int, proto uint8, err error) {
 	switch {
 	case proto == ProtoTCP:
 		field = start + 16
-	case proto == ProtoUDP || proto == ProtoDCCP:
+	case proto == ProtoUDP || proto == ProtoUDPLite || proto == ProtoDCCP:
 		field = start + 6
 	case proto == ProtoICMPv6 && Version(packet) == 6:
 		field = start + 2
@@ -45,8 +46,15 @@ func checksumAt(packet []byte) (field, start, end int, proto uint8, err error) {
 	switch {
 	case field+2 > end:
 		return 0, 0, 0, 0, ErrTruncated
-	case proto == ProtoUDP && be16(packet[field:]) == 0:
+	case (proto == ProtoUDP || proto == ProtoUDPLite) && be16(packet[field:]) == 0:
 		return 0, 0, 0, 0, ErrProtocol
+	}
+	if proto == ProtoUDP {
+		udp, err := ParseUDP(packet[start:end])
+		if err != nil {
+			return 0, 0, 0, 0, err
+		}
+		end = start + len(udp)
 	}
 	return field, start, end, proto, nil
 }
@@ -60,7 +68,7 @@ func RepairChecksum(packet []byte) error {
 	if err != nil {
 		return err
 	}
-	if proto == ProtoDCCP {
+	if proto == ProtoDCCP || proto == ProtoUDPLite {
 		return ErrProtocol // it covers a part that the header chooses: adjust it or leave it
 	}
 	src, dst := endsOf(packet)
@@ -74,7 +82,8 @@ func RepairChecksum(packet []byte) error {
 }
 
 // AdjustChecksum changes the transport checksum of a whole datagram for its addresses, which were src and dst when it
-// was made (RFC 1624): a datagram that was damaged on the way stays recognisable. Errors as of RepairChecksum.
+// was made (RFC 1624): a datagram that was damaged on the way stays recognisable. It also does that for UDP-Lite and
+// DCCP. Errors as of RepairChecksum; ErrVersion for addresses of another family.
 func AdjustChecksum(packet []byte, src, dst netip.Addr) error {
 	field, _, _, proto, err := checksumAt(packet)
 	if err != nil {
@@ -87,11 +96,22 @@ func AdjustChecksum(packet []byte, src, dst netip.Addr) error {
 	was := AddSums(addressSum(src), addressSum(dst))
 	now := AddSums(addressSum(nowSrc), addressSum(nowDst))
 	sum := UpdateChecksum(be16(packet[field:]), was, now)
-	if sum == 0 && proto == ProtoUDP {
+	if sum == 0 && (proto == ProtoUDP || proto == ProtoUDPLite) {
 		sum = 0xffff
 	}
 	putBE16(packet[field:], sum)
 	return nil
+}
+
+// inTransit reports whether a datagram is a part of one, or its destination address is not the last: it has a
+// fragment header, or a routing header with segments left.
+func (h IPv6) inTransit() bool {
+	found := false
+	_ = h.walk(func(x extension) bool {
+		found = x.kind == ProtoFragment || x.kind == ProtoRouting && h[x.start+3] != 0
+		return !found
+	})
+	return found
 }
 
 func endsOf(packet []byte) (src, dst netip.Addr) {
