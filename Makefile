@@ -58,6 +58,10 @@ bench: ## Benchmarks: the planner at 2,000 hosts, ESP in memory
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./services/protocol/plan
 	$(GO) test -run '^$$' -bench . ./services/protocol/esp ./services/protocol/replay ./services/protocol/spd
 
+.PHONY: fuzz
+fuzz: ## Every fuzz target of the datapath for FUZZTIME (10m) each, or those that match TARGETS; keeps the corpus
+	deploy/ci/fuzz.sh '$(or $(FUZZTIME),10m)' '$(or $(TARGETS),.)'
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin
