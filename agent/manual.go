@@ -7,6 +7,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
+	"sallyport.dev/sallyport/agent/datapath"
 	"sallyport.dev/sallyport/agent/manual"
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/uplink"
@@ -49,6 +52,26 @@ func (a *agent) runManual(ctx context.Context) error {
 			},
 		}, nil
 	})
+}
+
+// manualKeys prepares for manual peers of the fleet, whose keys outlive the agent: their sequence numbers are reserved
+// in dir. Without that the agent runs all the same and refuses such keys. It returns the datapath's other events, and
+// what keeps the numbers coming.
+func (a *agent) manualKeys(dir string, into manual.Associations) (*manual.Installer, <-chan datapath.Event, task) {
+	reservations, err := manual.OpenReservations(dir)
+	if err != nil {
+		a.log.Error("this host takes no keys of manual peers", "err", err)
+		return manual.Broken(err), a.datapath.Events(), func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	}
+	keeper := manual.NewKeeper(reservations, a.datapath, a.log)
+	numbers, others := make(chan datapath.Event), make(chan datapath.Event)
+	return manual.NewInstaller(keeper, into), others, func(ctx context.Context) error {
+		defer reservations.Close()
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(func() error { return manual.Share(ctx, a.datapath.Events(), numbers, others) })
+		group.Go(func() error { return keeper.Run(ctx, numbers) })
+		return group.Wait()
+	}
 }
 
 // fitMTU makes the TUN take no larger packets than all SAs can carry, so that this host's own packets fit at once. An

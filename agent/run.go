@@ -133,10 +133,11 @@ func (a *agent) join(ctx context.Context, state *uplink.State, token *enrol.Toke
 	if err != nil {
 		return nil, err
 	}
+	manualKeys, events, keep := a.manualKeys(state.Dir(), installer)
 	a.uplink, err = uplink.New(uplink.Config{
 		Controllers: o.controllers, State: state, JoinToken: token,
 		Dialer:    uplink.TLSDialer{Control: netio.MarkControl(o.mark)},
-		Installer: installer, Events: a.datapath.Events(),
+		Installer: installer, Manual: manualKeys, Events: events,
 		Addresses: a.addresses, AddressesChanged: changes, Drops: func() map[string]uint64 { return local.Drops(a.datapath.Counters()) },
 		ESPPort: o.listenPort, Version: version, Log: a.log,
 	})
@@ -152,7 +153,7 @@ func (a *agent) join(ctx context.Context, state *uplink.State, token *enrol.Toke
 	repair := func(ctx context.Context) error {
 		return a.keepInstalled(ctx, func() ([]string, error) { return a.installer.Repair() })
 	}
-	return []task{up, a.followControllers, repair}, nil
+	return []task{up, a.followControllers, repair, keep}, nil
 }
 
 // startInstaller guards from here on what the last life guarded; nothing has been sent yet.
@@ -308,6 +309,10 @@ func (a *agent) source() local.Source {
 			return local.Count(a.datapath.Counters(), guard), err
 		},
 		Policies: func() []local.Entry { return local.Entries(a.datapath.Policies()) },
+		Regions: func() ([]local.Region, error) {
+			regions, err := a.datapath.Regions()
+			return local.Regions(regions), err
+		},
 		Trace: func(q local.TraceRequest) (local.Trace, error) {
 			t, err := a.datapath.Trace(q.Packet, q.Inbound)
 			return local.Traced(t), err

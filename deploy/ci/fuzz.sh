@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 duration=${1:-10m} pattern=${2:-.}
-most_files=${FUZZ_KEEP_FILES:-60} most_bytes=${FUZZ_KEEP_BYTES:-65536}
+most_files=${FUZZ_KEEP_FILES:-40} most_bytes=${FUZZ_KEEP_BYTES:-65536}
 packages=(
   services/protocol/{esp,ah,fragment,ipwire,spd,replay,sad,transform,ikewire}
   agent/{datapath,netio,manual,uplink,capture,local}
