@@ -59,8 +59,8 @@ bench: ## Benchmarks: the planner at 2,000 hosts, ESP in memory
 	$(GO) test -run '^$$' -bench . ./services/protocol/esp ./services/protocol/replay ./services/protocol/spd
 
 .PHONY: fuzz
-fuzz: ## Every fuzz target, ten minutes each; what they find is kept in testdata/fuzz
-	deploy/ci/fuzz.sh 10m
+fuzz: ## Every fuzz target of the datapath for FUZZTIME (10m) each, or those that match TARGETS; keeps the corpus
+	deploy/ci/fuzz.sh '$(or $(FUZZTIME),10m)' '$(or $(TARGETS),.)'
 
 .PHONY: clean
 clean: ## Remove what was built
