@@ -81,6 +81,11 @@ func (r *Runner) Batch(ctx context.Context, cases []Case) (results []Result, not
 	}
 	r.again(ctx, keyed, results)
 	for _, e := range []End{Ours, Theirs} {
+		if err := r.side(e).Station().Reset(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, e := range []End{Ours, Theirs} {
 		if err := r.side(e).Clear(ctx); err != nil {
 			return nil, nil, fmt.Errorf("interop: clear: %w", err)
 		}
