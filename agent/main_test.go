@@ -28,6 +28,10 @@ func TestBadUsage(t *testing.T) {
 		says   string
 	}{
 		"no controller":     {[]string{"run"}, exitUsage, "--controller HOST:PORT"},
+		"two sources":       {[]string{"run", "--controller", "x:1", "--manual", "x"}, exitUsage, "not from both"},
+		"manual and token":  {[]string{"run", "--manual", "x", "--join-token", "a"}, exitUsage, "does without one"},
+		"no manual file":    {[]string{"run", "--manual", filepath.Join(dir, "none")}, exitUsage, "none"},
+		"bad manual file":   {[]string{"run", "--manual", file("m.yaml", "default: bypass\npolicy: []\n")}, exitUsage, "m.yaml:2:1: unknown field"},
 		"no port":           {[]string{"run", "--controller", "vpn"}, exitUsage, "want HOST:PORT"},
 		"unknown flag":      {[]string{"run", "--contoller", "x:1"}, exitUsage, "unknown flag"},
 		"unknown key":       {[]string{"run", "--config", file("a.yaml", "controller: x:1\n\nmut: 1400\n")}, exitUsage, `a.yaml:3: unknown key "mut"`},

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"sallyport.dev/sallyport/agent/manual"
+	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/uplink"
 )
 
@@ -33,14 +35,29 @@ func (a *agent) runManual(ctx context.Context) error {
 		if err := applier.Apply(ctx, file); err != nil {
 			return nil, err
 		}
+		if err := a.fitMTU(); err != nil {
+			return nil, err
+		}
 		return []task{
 			func(ctx context.Context) error { return applier.Keeper().Run(ctx, a.datapath.Events()) },
 			func(ctx context.Context) error { return applier.Follow(ctx, path, reload) },
 			func(ctx context.Context) error {
-				return a.keepInstalled(ctx, func() ([]string, error) { return a.network.Repair(ctx) })
+				return a.keepInstalled(ctx, func() ([]string, error) {
+					repaired, err := a.network.Repair(ctx)
+					return repaired, errors.Join(err, a.fitMTU())
+				})
 			},
 		}, nil
 	})
+}
+
+// fitMTU makes the TUN take no larger packets than all SAs can carry, so that this host's own packets fit at once. An
+// MTU that was given stays.
+func (a *agent) fitMTU() error {
+	if a.options.mtu != 0 {
+		return nil
+	}
+	return a.network.SetMTU(min(netio.DefaultMTU, a.datapath.InnerMTU()))
 }
 
 // reserved are reservations that are closed when everything that uses them has ended.

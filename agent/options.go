@@ -49,7 +49,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.joinTokenFile, "join-token-file", "", "file with the join token, for the first start")
 	registerDirs(f, &o.stateDir, &o.runDir)
 	registerNetwork(f, o)
-	f.IntVar(&o.mtu, "mtu", 0, "largest packet in the tunnel, bytes (default: what the controller says)")
+	f.IntVar(&o.mtu, "mtu", 0, "largest packet in the tunnel, bytes (default: what the controller says; with --manual, what fits)")
 	f.StringVar(&o.metricsListen, "metrics-listen", "", "address and port for Prometheus metrics, for example 127.0.0.1:9442 (default: none)")
 	f.BoolVar(&o.udpNoChecksum, "udp-no-checksum", false, "send ESP in UDP over IPv4 without UDP checksums (RFC 3948 section 2.1)")
 	f.BoolVar(&o.allowCapture, "allow-capture", false, "let root record traffic in clear, and export keys, with sallyport-agent capture")

@@ -214,6 +214,13 @@ func (a *agent) openSockets(c *datapath.Config) error {
 		}
 		*native.into = sockets(v4, v6)
 	}
+	ahErrors, err := netio.ListenAHErrors()
+	if err != nil {
+		return errors.Join(err, closeSockets(c))
+	}
+	if ahErrors != nil {
+		c.AHErrors = ahErrors
+	}
 	return nil
 }
 

@@ -61,6 +61,8 @@ type Config struct {
 	TUN Device
 	// UDP, ESP and AH are the sockets; there must be one of some kind.
 	UDP, ESP, AH Sockets
+	// AHErrors hears of path errors of AH over IPv6, which AH's own socket does not (netio.AHErrors); may be nil.
+	AHErrors Conn
 	// PathTo asks the kernel for the way to an address: our own address on it, and the MTU (netio.PathTo). Nil:
 	// nothing is too big, and native tunnel mode needs PathSpec.Local.
 	PathTo func(remote netip.Addr) (local netip.Addr, mtu int, err error)
@@ -158,6 +160,9 @@ func (d *Datapath) Run(ctx context.Context) error {
 			}
 		}
 	}
+	if conn := d.config.AHErrors; conn != nil {
+		run("AH errors", newReceiver(d, linkAH, conn).run)
+	}
 	group.Go(func() { newControl(d).run(running) })
 	<-running.Done()
 	err := d.close() // ends the loops that wait for packets
@@ -176,6 +181,9 @@ func (d *Datapath) close() error {
 				errs = append(errs, conn.Close())
 			}
 		}
+	}
+	if d.config.AHErrors != nil {
+		errs = append(errs, d.config.AHErrors.Close())
 	}
 	return errors.Join(errs...)
 }

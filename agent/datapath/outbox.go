@@ -22,7 +22,6 @@ const (
 type outbox struct {
 	sockets [3]Sockets // by link
 	queues  [3][2][]datagram.Packet
-	pending int
 	arena   []byte
 	used    int
 

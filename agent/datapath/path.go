@@ -24,7 +24,6 @@ type hostPath struct {
 	// Times of the last packet sent to, and authenticated from, the other end; 0 is never.
 	sent, received atomic.Int64
 
-	acquires   limiter // flows without an SA that control is told of
 	candidates limiter // packets from a new source that control is told of
 	probes     limiter // probes from the other end
 

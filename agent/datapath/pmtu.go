@@ -223,3 +223,31 @@ func (sa *outboundSA) maxPayload(mtu, outer int, version int) int {
 	}
 	return sa.esp.MaxPayload(mtu - outer)
 }
+
+// InnerMTU is the largest inner packet that every outbound SA carries whole on the links that it leaves by, in bytes, at
+// least IPv6's least; 65535 without SAs. What ICMP has said about paths does not count: that concerns one SA.
+func (d *Datapath) InnerMTU() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	least := unlimitedMTU
+	for _, sa := range d.outbound.All {
+		path := sa.pair.path.Load()
+		remote := path.remote().Addr()
+		if !remote.IsValid() {
+			continue
+		}
+		mtu, version, outer := path.route.Load().mtu, 6, outerLen(remote, sa.encapsulation)
+		if m := sa.outer.MTU; m != 0 {
+			mtu = min(mtu, m)
+		}
+		if remote.Is4() {
+			version = 4
+		}
+		room := sa.maxPayload(mtu, outer, version)
+		if sa.mode == Transport {
+			room += outerLen(remote, Native) // the packet's own IP header stays outside
+		}
+		least = min(least, room)
+	}
+	return max(least, leastMTU6)
+}

@@ -117,7 +117,8 @@ func sockets(c *datapath.Config) error {
 		}
 		*into = datapath.Sockets{IPv4: v4, IPv6: v6}
 	}
-	return nil
+	c.AHErrors, err = netio.ListenAHErrors()
+	return err
 }
 
 func selectors(n string) []datapath.Selector {

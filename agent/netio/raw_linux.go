@@ -102,7 +102,12 @@ func openRaw(proto uint8, mark uint32, is6, receives bool) (*rawConn, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), fmt.Sprintf("raw-%d", proto))
+	return newRawConn(fd, fmt.Sprintf("raw-%d", proto))
+}
+
+// newRawConn gives a descriptor to Go's poller.
+func newRawConn(fd int, name string) (*rawConn, error) {
+	file := os.NewFile(uintptr(fd), name)
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return nil, errors.Join(err, file.Close())

@@ -295,6 +295,27 @@ func TestPathErrors(t *testing.T) {
 	}
 }
 
+// TestAHErrors: AH over IPv6 has a socket of its own for what ICMPv6 says.
+func TestAHErrors(t *testing.T) {
+	r := newRoute(t)
+	_, s := r.raw(t, r.left, 51)
+	var hears *netio.AHErrors
+	var err error
+	r.left.Do(func() { hears, err = netio.ListenAHErrors() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hears.Close()
+	ah := append([]byte{6, 4, 0, 0}, esp(1400)...)
+	if n, err := s.Send([]datagram.Packet{{Data: whole(t, 51, left6, right6, ah), Remote: netip.AddrPortFrom(right6, 0)}}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	e := pathError(t, hears)
+	if e.MTU != 1400 || e.Remote != netip.AddrPortFrom(right6, 0) || e.Local != left6 || !e.Offender.IsValid() || !bytes.HasPrefix(e.Quoted, ah[:12]) {
+		t.Errorf("path error %+v", e)
+	}
+}
+
 // whole puts a payload behind an IP header.
 func whole(t *testing.T, proto uint8, src, dst netip.Addr, payload []byte) []byte {
 	t.Helper()

@@ -76,7 +76,6 @@ type slot struct {
 	have           int // bytes
 	total          int // -1: the last fragment has not come
 	ce, notECT     bool
-	ecn            uint8
 	before, behind int
 }
 
