@@ -58,6 +58,10 @@ bench: ## Benchmarks: the planner at 2,000 hosts, ESP in memory
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./services/protocol/plan
 	$(GO) test -run '^$$' -bench . ./services/protocol/esp ./services/protocol/replay ./services/protocol/spd
 
+.PHONY: fuzz
+fuzz: ## Every fuzz target, ten minutes each; what they find is kept in testdata/fuzz
+	deploy/ci/fuzz.sh 10m
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin

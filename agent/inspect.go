@@ -12,7 +12,19 @@ import (
 )
 
 func policyCommand() *cobra.Command {
-	return ask("policy", "The security policy database, in the order in which it is asked", "policy", printPolicy)
+	cmd := ask("policy", "The security policy database, in the order in which it is asked", "policy", printPolicy)
+	regions := ask("regions", "The same as parts that need no order (RFC 4301's decorrelation), each with the entry that takes it", "regions", printRegions)
+	cmd.AddCommand(regions)
+	return cmd
+}
+
+func printRegions(w io.Writer, regions []local.Region) error {
+	fmt.Fprintf(w, "LOCAL\tREMOTE\tPROTOCOL\tLOCAL-PORTS\tREMOTE-PORTS\tACTION\tORDER\tPEER\n")
+	for _, r := range regions {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", r.Local, r.Remote, r.Protocol, r.LocalPorts, r.RemotePorts,
+			r.Entry.Action, r.Entry.Order, orDash(r.Entry.Peer))
+	}
+	return nil
 }
 
 func printPolicy(w io.Writer, entries []local.Entry) error {

@@ -78,10 +78,10 @@ func (s *station) save(text string) {
 
 func (s *station) file() string { return filepath.Join(s.dir, "manual.yaml") }
 
-func (s *station) start() {
+func (s *station) start(flags ...string) {
 	s.t.Helper()
 	s.log = new(journal)
-	s.cmd = exec.Command(s.binary, "run", "--manual", s.file(), "--state-dir", filepath.Join(s.dir, "state"), "--run-dir", filepath.Join(s.dir, "run"))
+	s.cmd = exec.Command(s.binary, append([]string{"run", "--manual", s.file(), "--state-dir", filepath.Join(s.dir, "state"), "--run-dir", filepath.Join(s.dir, "run")}, flags...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	var err error
 	s.Do(func() { err = s.cmd.Start() })
@@ -334,5 +334,38 @@ func TestManualDamagedSequence(t *testing.T) {
 	left.Do(func() { out, err = cmd.CombinedOutput() })
 	if cmd.ProcessState.ExitCode() != exitFailure || !strings.Contains(string(out), "give every policy new keys") {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestManualDiscardsTheRest: with `default: discard` nothing passes that no policy names, in either direction, and what
+// is protected and the neighbours' discovery do.
+func TestManualDiscardsTheRest(t *testing.T) {
+	left, right := newStations(t)
+	one, other := ends(tunnelPolicy, 16)
+	left.save(strings.Replace(one, "default: bypass", "default: discard", 1))
+	right.save(other)
+	left.start()
+	right.start()
+	for _, s := range []*station{left, right} {
+		s.Run("ip", "neigh", "flush", "all")
+	}
+	if err := echo(left, right, "10.2.0.1"); err != nil {
+		t.Errorf("what is protected: %v\n%s", err, left.log)
+	}
+	if err := echo(right, left, "10.1.0.1"); err != nil {
+		t.Errorf("what is protected, the other way: %v\n%s", err, left.log)
+	}
+	for _, c := range []struct {
+		from, to *station
+		address  string
+	}{{left, right, "192.0.2.2"}, {right, left, "192.0.2.1"}, {left, right, "fd16::2"}, {right, left, "fd16::1"}} {
+		if err := echo(c.from, c.to, c.address); err == nil {
+			t.Errorf("a connection to %s passed", c.address)
+		}
+	}
+	var counters local.Counters
+	left.ask("counters", &counters)
+	if counters.Guard["discarded"] == 0 {
+		t.Errorf("%+v", counters)
 	}
 }

@@ -308,6 +308,10 @@ func (a *agent) source() local.Source {
 			return local.Count(a.datapath.Counters(), guard), err
 		},
 		Policies: func() []local.Entry { return local.Entries(a.datapath.Policies()) },
+		Regions: func() ([]local.Region, error) {
+			regions, err := a.datapath.Regions()
+			return local.Regions(regions), err
+		},
 		Trace: func(q local.TraceRequest) (local.Trace, error) {
 			t, err := a.datapath.Trace(q.Packet, q.Inbound)
 			return local.Traced(t), err

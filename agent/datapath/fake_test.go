@@ -108,7 +108,9 @@ func (c *fakeConn) Recv(ps []datagram.Packet) (int, error) {
 		p.Remote, p.Local, p.TOS, p.TTL, p.Err = f.from, f.to.Addr(), f.tos, 60, nil
 		if c.raw {
 			p.Remote = netip.AddrPortFrom(f.from.Addr(), 0)
-			p.TOS = ipwire.TOS(f.data)
+			if len(f.data) > 1 {
+				p.TOS = ipwire.TOS(f.data)
+			}
 		}
 		if len(f.data) > len(p.Data) {
 			p.Err = datagram.ErrTruncated

@@ -55,6 +55,31 @@ func (d *Datapath) Policies() []PolicyEntry {
 	return out
 }
 
+// maxRegions bounds what Regions computes.
+const maxRegions = 10000
+
+// Regions is the SPD decorrelated (RFC 4301 section 4.4.1): parts that need no order, each with the entry that takes it.
+// spd.ErrRegions if it would have too many.
+func (d *Datapath) Regions() ([]PolicyRegion, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	regions, err := spd.Decorrelate(d.tables.Load().spd.Entries(), maxRegions)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]PolicyRegion, len(regions))
+	for i, r := range regions {
+		out[i] = PolicyRegion{Region: r, Entry: d.describe(r.Entry)}
+	}
+	return out, nil
+}
+
+// PolicyRegion is one part of the decorrelated SPD.
+type PolicyRegion struct {
+	spd.Region
+	Entry PolicyEntry
+}
+
 // describe is called with d.mu held.
 func (d *Datapath) describe(e *spd.Entry) PolicyEntry {
 	out := PolicyEntry{Order: e.Priority, Action: e.Action, Pair: e.Pair, Local: e.Local, Remote: e.Remote}

@@ -10,6 +10,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"sallyport.dev/sallyport/agent/datapath"
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/uplink"
+	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
 // Datapath carries packets; a *datapath.Datapath.
@@ -62,11 +64,40 @@ type Installer struct {
 
 	mu      sync.Mutex
 	host    uplink.HostConfig
-	pairs   map[datapath.PairID][]netip.Prefix // their remote prefixes
+	pairs   map[datapath.PairID]guarded
 	uplinks []netip.AddrPort
-	// inherited are remote prefixes of the last life, guarded until Synced.
-	inherited []netip.Prefix
+	// inherited is what the last life guarded; it stays guarded until Synced.
+	inherited guarded
 	applied   *netio.Desired // nil: not known
+}
+
+// guarded is what the system guards, and takes to the TUN, for a pair: the prefixes behind a host of the fleet by
+// routes; what an entry with a place in the SPD protects by policies.
+type guarded struct {
+	remote   []netip.Prefix
+	policies []policy
+}
+
+type policy struct {
+	order uint32 // from 0
+	netio.Policy
+}
+
+// guardedBy is what a pair needs. An end that is not of the fleet has no addresses that are its alone, so what is
+// protected with it is told by all selectors; entries without a place come last.
+func guardedBy(p datapath.Pair) guarded {
+	switch {
+	case p.Order == 0 && !p.Path.Foreign:
+		return guarded{remote: remotePrefixes(p)}
+	case len(p.Local) == 0 || len(p.Remote) == 0:
+		return guarded{} // the datapath refuses it
+	}
+	return guarded{policies: []policy{{p.Order - 1, netio.Policy{Action: spd.Protect, Local: p.Local, Remote: p.Remote}}}}
+}
+
+// and is what both guard.
+func (g guarded) and(h guarded) guarded {
+	return guarded{remote: slices.Concat(g.remote, h.remote), policies: slices.Concat(g.policies, h.policies)}
 }
 
 // New makes an installer; its changes of the system are given up when ctx ends.
@@ -78,10 +109,19 @@ func New(ctx context.Context, c Config) (*Installer, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Installer{
-		Datapath: c.Datapath, ctx: ctx, config: c, pairs: make(map[datapath.PairID][]netip.Prefix),
+		Datapath: c.Datapath, ctx: ctx, config: c, pairs: make(map[datapath.PairID]guarded),
 		host:      uplink.HostConfig{Addresses: c.Saved.Addresses, Pools: c.Saved.Pools, Subnets: c.Saved.Subnets},
-		inherited: c.Saved.Remote, uplinks: c.Saved.Uplink,
+		inherited: inherited(c.Saved), uplinks: c.Saved.Uplink,
 	}, nil
+}
+
+// inherited are the saved prefixes and policies, in the order that they had.
+func inherited(d netio.Desired) guarded {
+	g := guarded{remote: d.Remote}
+	for i, p := range d.Policies {
+		g.policies = append(g.policies, policy{uint32(i), p})
+	}
+	return g
 }
 
 // Start applies what the last life had, with the pairs' prefixes leading nowhere yet.
@@ -122,21 +162,21 @@ func (i *Installer) Pools() []netip.Prefix {
 	return i.host.Pools
 }
 
-// SetPairs implements uplink.Installer. While a pair changes, both its old and its new prefixes are
+// SetPairs implements uplink.Installer. While a pair changes, both what it was and what it becomes are
 // guarded.
 func (i *Installer) SetPairs(pairs ...datapath.Pair) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	before := make(map[datapath.PairID][]netip.Prefix)
-	after := make(map[datapath.PairID][]netip.Prefix)
+	before := make(map[datapath.PairID]guarded)
+	after := make(map[datapath.PairID]guarded)
 	for _, p := range pairs {
 		if old, held := i.pairs[p.ID]; held {
 			before[p.ID] = old
 		}
-		after[p.ID] = remotePrefixes(p)
+		after[p.ID] = guardedBy(p)
 	}
-	for id, prefixes := range after {
-		i.pairs[id] = append(slices.Clone(before[id]), prefixes...)
+	for id, g := range after {
+		i.pairs[id] = before[id].and(g)
 	}
 	err := i.apply()
 	if err == nil {
@@ -170,7 +210,7 @@ func (i *Installer) RemovePair(id datapath.PairID) error {
 func (i *Installer) Synced() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.inherited = nil
+	i.inherited = guarded{}
 	return i.apply()
 }
 
@@ -188,13 +228,27 @@ func (i *Installer) Repair() ([]string, error) {
 // desired is the whole of what the system shall be; the caller holds mu.
 func (i *Installer) desired() netio.Desired {
 	d := netio.Desired{Addresses: i.host.Addresses, Pools: i.host.Pools, Subnets: i.host.Subnets, Uplink: i.uplinks}
-	all := slices.Clone(i.inherited)
-	for _, prefixes := range i.pairs {
-		all = append(all, prefixes...)
+	remote, policies := slices.Clone(i.inherited.remote), slices.Clone(i.inherited.policies)
+	for _, g := range i.pairs {
+		remote, policies = append(remote, g.remote...), append(policies, g.policies...)
 	}
-	slices.SortFunc(all, netip.Prefix.Compare)
-	d.Remote = slices.Compact(all)
+	slices.SortFunc(remote, netip.Prefix.Compare)
+	d.Remote = slices.Compact(remote)
+	d.Policies = inOrder(policies)
 	return d
+}
+
+// inOrder are the policies by their places; of equal ones the order does not matter, but is always the same.
+func inOrder(policies []policy) (out []netio.Policy) {
+	slices.SortStableFunc(policies, func(a, b policy) int {
+		return cmp.Or(cmp.Compare(a.order, b.order), a.Remote[0].First.Compare(b.Remote[0].First), a.Local[0].First.Compare(b.Local[0].First))
+	})
+	for _, p := range policies {
+		if n := len(out); n == 0 || !out[n-1].Equal(p.Policy) {
+			out = append(out, p.Policy)
+		}
+	}
+	return out
 }
 
 // apply changes the system if something is different; the caller holds mu.

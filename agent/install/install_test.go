@@ -220,3 +220,50 @@ func TestRangePrefixes(t *testing.T) {
 		t.Errorf("backwards: %v", got)
 	}
 }
+
+// TestOrderedPairsBecomePolicies: what has a place in the SPD, and what is shared with foreign ends, is told by all
+// selectors, in order, and guarded like the rest while it changes.
+func TestOrderedPairsBecomePolicies(t *testing.T) {
+	ordered := func(n byte, order uint32, remote string) datapath.Pair {
+		p := pair(n, remote)
+		p.Local, p.Order = []datapath.Selector{datapath.PrefixSelector(prefix("10.0.0.0/24"))}, order
+		p.Path.Foreign = order == 0
+		return p
+	}
+	remotes := func(h *host) (out []string) {
+		for _, p := range h.desired.Policies {
+			out = append(out, p.Remote[0].String())
+		}
+		return out
+	}
+	h, i := newInstaller(t, netio.Desired{Policies: []netio.Policy{guardedBy(ordered(9, 1, "10.9.0.0/24")).policies[0].Policy}})
+	if err := i.SetPairs(ordered(1, 0, "10.1.0.0/24"), ordered(2, 20, "10.2.0.0/24"), ordered(3, 10, "10.3.0.0/24"), pair(4, "10.4.0.0/24")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := remotes(h), []string{"10.9.0.0/24", "10.3.0.0/24", "10.2.0.0/24", "10.1.0.0/24"}; !slices.Equal(got, want) {
+		t.Errorf("policies %v, want %v", got, want)
+	}
+	if !slices.Equal(h.desired.Remote, []netip.Prefix{prefix("10.4.0.0/24")}) {
+		t.Errorf("routes %v", h.desired.Remote)
+	}
+	if err := i.Synced(); err != nil {
+		t.Fatal(err)
+	}
+	h.fail = "set"
+	if err := i.SetPairs(ordered(2, 20, "10.5.0.0/24")); err == nil {
+		t.Error("no error")
+	}
+	h.fail = ""
+	if got, want := remotes(h), []string{"10.3.0.0/24", "10.2.0.0/24", "10.1.0.0/24"}; !slices.Equal(got, want) {
+		t.Errorf("after a failure %v, want %v", got, want)
+	}
+	if err := i.RemovePair(datapath.PairID{3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Synced(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := remotes(h), []string{"10.2.0.0/24", "10.1.0.0/24"}; !slices.Equal(got, want) {
+		t.Errorf("in the end %v, want %v", got, want)
+	}
+}

@@ -22,6 +22,7 @@ type Source struct {
 	Associations func() []Association
 	Counters     func(context.Context) (Counters, error)
 	Policies     func() []Entry
+	Regions      func() ([]Region, error)
 	Trace        func(TraceRequest) (Trace, error)
 	// Capture is nil where captures are not allowed.
 	Capture Capture
@@ -75,6 +76,10 @@ func Serve(ctx context.Context, listener net.Listener, source Source) error {
 		answer(w, c, err)
 	})
 	mux.HandleFunc("GET /v1/policy", func(w http.ResponseWriter, _ *http.Request) { answer(w, source.Policies(), nil) })
+	mux.HandleFunc("GET /v1/regions", func(w http.ResponseWriter, _ *http.Request) {
+		regions, err := source.Regions()
+		answer(w, regions, err)
+	})
 	mux.HandleFunc("POST /v1/trace", func(w http.ResponseWriter, r *http.Request) {
 		var q TraceRequest
 		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion)).Decode(&q)
@@ -104,7 +109,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 	_ = json.NewEncoder(w).Encode(v) // the client is gone
 }
 
-// Get asks the agent whose socket lies in dir: what is "status", "sa", "counters" or "policy".
+// Get asks the agent whose socket lies in dir: what is "status", "sa", "counters", "policy" or "regions".
 func Get(ctx context.Context, dir, what string, into any) error {
 	return call(ctx, dir, http.MethodGet, what, nil, into)
 }

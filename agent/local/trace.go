@@ -54,6 +54,59 @@ func Entries(policies []datapath.PolicyEntry) []Entry {
 	return out
 }
 
+// Region is a part of the SPD that needs no order.
+type Region struct {
+	Entry    Entry  `json:"entry"` // that takes it
+	Local    string `json:"local"`
+	Remote   string `json:"remote"`
+	Protocol string `json:"protocol"` // "any", a number, or a range of them
+	// LocalPorts and RemotePorts are ranges, or "any"; "none" where only packets without ports are meant.
+	LocalPorts  string `json:"local_ports"`
+	RemotePorts string `json:"remote_ports"`
+}
+
+// Regions makes the lines of the decorrelated SPD.
+func Regions(regions []datapath.PolicyRegion) []Region {
+	out := make([]Region, len(regions))
+	for i, r := range regions {
+		out[i] = Region{Entry: entry(r.Entry), Local: addresses(r.Region.Local), Remote: addresses(r.Region.Remote),
+			Protocol:   span(uint16(r.FirstProto), uint16(r.LastProto), 255),
+			LocalPorts: portSpan(r.LocalPorts, r.Opaque), RemotePorts: portSpan(r.RemotePorts, r.Opaque)}
+	}
+	return out
+}
+
+func addresses(a spd.Addresses) string {
+	if a.First == a.Last {
+		return a.First.String()
+	}
+	return a.First.String() + "-" + a.Last.String()
+}
+
+func span(first, last, most uint16) string {
+	switch {
+	case first == 0 && last == most:
+		return "any"
+	case first == last:
+		return fmt.Sprint(first)
+	}
+	return fmt.Sprintf("%d-%d", first, last)
+}
+
+func portSpan(p spd.Ports, opaque bool) string {
+	switch {
+	case p == spd.OpaquePorts():
+		return "none"
+	case p == spd.AnyPorts() && !opaque:
+		return "any that are known"
+	}
+	text := span(p.First, p.Last, 65535)
+	if opaque && p != spd.AnyPorts() {
+		text += " or none"
+	}
+	return text
+}
+
 func entry(p datapath.PolicyEntry) Entry {
 	return Entry{Order: p.Order, Action: p.Action.String(), Peer: p.RemoteHost, Policy: p.Policy, Local: texts(p.Local), Remote: texts(p.Remote)}
 }

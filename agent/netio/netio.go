@@ -133,9 +133,7 @@ func (d *Desired) policed() bool { return len(d.Policies) > 0 || d.DiscardRest }
 func (d Desired) Equal(e Desired) bool {
 	return slices.Equal(d.Addresses, e.Addresses) && slices.Equal(d.Pools, e.Pools) && slices.Equal(d.Subnets, e.Subnets) &&
 		slices.Equal(d.Remote, e.Remote) && slices.Equal(d.Uplink, e.Uplink) && d.DiscardRest == e.DiscardRest &&
-		slices.EqualFunc(d.Policies, e.Policies, func(p, q Policy) bool {
-			return p.Action == q.Action && slices.Equal(p.Local, q.Local) && slices.Equal(p.Remote, q.Remote)
-		})
+		slices.EqualFunc(d.Policies, e.Policies, Policy.Equal)
 }
 
 // ErrDesired: the desired state contradicts itself.

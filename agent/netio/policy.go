@@ -20,6 +20,11 @@ type Policy struct {
 	Local, Remote []spd.Selector `json:",omitempty"`
 }
 
+// Equal reports whether p and q are the same.
+func (p Policy) Equal(q Policy) bool {
+	return p.Action == q.Action && slices.Equal(p.Local, q.Local) && slices.Equal(p.Remote, q.Remote)
+}
+
 func (p *Policy) check() error {
 	if p.Action > spd.Protect {
 		return fmt.Errorf("%w: policy with the action %d", ErrDesired, p.Action)

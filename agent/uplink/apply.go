@@ -21,6 +21,9 @@ const (
 // errFull: the host holds more than any fleet needs.
 var errFull = errors.New("this host holds too many resources")
 
+// errNoManual: nobody here reserves sequence numbers on disk.
+var errNoManual = errors.New("this agent takes no keys that operators give")
+
 // refusal is an update that the agent did not carry out.
 type refusal struct {
 	reason  fleetv1.NackReason
@@ -49,6 +52,7 @@ func refused(err error) *refusal {
 // applier carries out what a stream says, one message at a time.
 type applier struct {
 	installer Installer
+	manual    ManualInstaller // nil: there is none
 	held      *holdings
 	// saveConfig keeps the last good configuration for the next start. It may fail: the
 	// configuration comes again.
@@ -140,6 +144,9 @@ func (a *applier) install(n name, version uint64, r *fleetv1.SecurityAssociation
 		return refused(errFull)
 	}
 	err = a.held.install(n, sa.Pair, func() error {
+		if r.GetManual() {
+			return a.installManual(sa, n.kind == kindInbound)
+		}
 		if n.kind == kindInbound {
 			return a.installer.InstallInbound(sa)
 		}
@@ -149,6 +156,13 @@ func (a *applier) install(n name, version uint64, r *fleetv1.SecurityAssociation
 		return refused(err)
 	}
 	return nil
+}
+
+func (a *applier) installManual(sa datapath.SA, inbound bool) error {
+	if a.manual == nil {
+		return errNoManual
+	}
+	return a.manual.InstallManual(sa, inbound)
 }
 
 // remove carries out one Remove. What is gone already counts as removed.

@@ -27,6 +27,10 @@ const (
 	maxKey       = 256
 	maxWindow    = 4096
 	reservedSPI  = 255 // RFC 4303 section 2.1
+
+	// manualPrefix keeps the names of manual peers apart from those of hosts, which have no slash: pairs of one
+	// name share a path.
+	manualPrefix = "manual-peer/"
 )
 
 func hostConfig(c *fleetv1.HostConfig) (HostConfig, error) {
@@ -104,10 +108,20 @@ func pair(n name, p *fleetv1.Pair) (datapath.Pair, error) {
 		return datapath.Pair{}, fmt.Errorf("the remote host %s is no host's name", brief(p.GetRemoteHost()))
 	}
 	out := datapath.Pair{
-		ID: datapath.PairID(n.id), RemoteHost: p.GetRemoteHost(), Policy: p.GetPolicy(),
-		Path: datapath.PathSpec{RemoteBehindNAT: p.GetRemoteBehindNat(), LocalBehindNAT: p.GetLocalBehindNat()},
+		ID: datapath.PairID(n.id), RemoteHost: p.GetRemoteHost(), Policy: p.GetPolicy(), Order: p.GetOrder(),
+		Path: datapath.PathSpec{
+			RemoteBehindNAT: p.GetRemoteBehindNat(), LocalBehindNAT: p.GetLocalBehindNat(), Foreign: p.GetManual(),
+		},
+	}
+	if p.GetManual() {
+		out.RemoteHost = manualPrefix + p.GetRemoteHost()
 	}
 	var err error
+	if b := p.GetLocalAddress(); len(b) > 0 {
+		if out.Path.Local, err = address(b); err != nil {
+			return datapath.Pair{}, fmt.Errorf("local %w", err)
+		}
+	}
 	if out.Path.Remote, err = remote(p); err != nil {
 		return datapath.Pair{}, err
 	}
@@ -161,13 +175,14 @@ func selector(t *typesv1.TrafficSelector) (datapath.Selector, error) {
 	if first.BitLen() != last.BitLen() || last.Less(first) {
 		return datapath.Selector{}, fmt.Errorf("%v to %v is not a range", first, last)
 	}
-	if t.GetIpProtocol() > 255 || t.GetEndPort() > 65535 || t.GetStartPort() > t.GetEndPort() {
+	if t.GetIpProtocol() > 255 || t.GetStartPort() > 65535 || t.GetEndPort() > 65535 {
 		return datapath.Selector{}, fmt.Errorf("protocol %d, ports %d to %d: not a selector", t.GetIpProtocol(), t.GetStartPort(), t.GetEndPort())
 	}
-	return datapath.Selector{
+	s := datapath.Selector{
 		First: first, Last: last, Proto: uint8(t.GetIpProtocol()),
 		Ports: spd.Ports{First: uint16(t.GetStartPort()), Last: uint16(t.GetEndPort())},
-	}, nil
+	}
+	return s, s.Validate()
 }
 
 func association(n name, sa *fleetv1.SecurityAssociation) (datapath.SA, error) {
@@ -185,8 +200,8 @@ func association(n name, sa *fleetv1.SecurityAssociation) (datapath.SA, error) {
 		return datapath.SA{}, errors.New("generation 0")
 	case sa.GetSpi() <= reservedSPI:
 		return datapath.SA{}, fmt.Errorf("SPI %d is reserved (RFC 4303 section 2.1)", sa.GetSpi())
-	case t.GetEncryption() < 1 || t.GetEncryption() > 65535 || t.GetKeyBits() > 512:
-		return datapath.SA{}, fmt.Errorf("transform %d with %d bits", t.GetEncryption(), t.GetKeyBits())
+	case t.GetEncryption() > 65535 || t.GetKeyBits() > 512 || t.GetIntegrity() > 65535 || t.GetEncryption()+t.GetIntegrity() == 0:
+		return datapath.SA{}, fmt.Errorf("transforms %d with %d bits, %d", t.GetEncryption(), t.GetKeyBits(), t.GetIntegrity())
 	case len(sa.GetKey()) < minKey || len(sa.GetKey()) > maxKey:
 		return datapath.SA{}, fmt.Errorf("key material of %d bytes: want %d to %d", len(sa.GetKey()), minKey, maxKey)
 	case sa.GetReplayWindow() > maxWindow:
@@ -196,17 +211,65 @@ func association(n name, sa *fleetv1.SecurityAssociation) (datapath.SA, error) {
 	if err != nil {
 		return datapath.SA{}, err
 	}
-	return datapath.SA{
+	out := datapath.SA{
 		ID: datapath.SAID(n.id), Pair: datapath.PairID(sa.GetPair()), Generation: sa.GetGeneration(), SPI: sa.GetSpi(),
-		Transform: datapath.Transform{ID: uint16(t.GetEncryption()), KeyBits: uint16(t.GetKeyBits())},
+		Transform: datapath.Transform{ID: uint16(t.GetEncryption()), KeyBits: uint16(t.GetKeyBits()), Integrity: uint16(t.GetIntegrity())},
+		Insecure:  t.GetInsecure(),
 		ESN:       t.GetEsn(), ReplayWindow: int(sa.GetReplayWindow()), Key: sa.GetKey(), Soft: soft, Hard: hard,
-	}, nil
+	}
+	return out, handling(sa, &out)
 }
 
-// lifetimes never lets an association live for ever: the hard limit in time must be there, since the
-// datapath reads zero as no limit. A soft limit that has passed on the way is reported at once.
+// handling translates what is not cryptography. What a controller leaves out is ESP in UDP, tunnel mode.
+func handling(sa *fleetv1.SecurityAssociation, out *datapath.SA) error {
+	out.Protocol = datapath.ESP
+	switch sa.GetProtocol() {
+	case fleetv1.Protocol_PROTOCOL_UNSPECIFIED, fleetv1.Protocol_PROTOCOL_ESP:
+	case fleetv1.Protocol_PROTOCOL_AH:
+		out.Protocol = datapath.AH
+	default:
+		return fmt.Errorf("security protocol %d", sa.GetProtocol())
+	}
+	switch sa.GetMode() {
+	case fleetv1.Mode_MODE_UNSPECIFIED, fleetv1.Mode_MODE_TUNNEL:
+	case fleetv1.Mode_MODE_TRANSPORT:
+		out.Mode = datapath.Transport
+	default:
+		return fmt.Errorf("mode %d", sa.GetMode())
+	}
+	switch sa.GetEncapsulation() {
+	case fleetv1.Encapsulation_ENCAPSULATION_UNSPECIFIED, fleetv1.Encapsulation_ENCAPSULATION_UDP:
+	case fleetv1.Encapsulation_ENCAPSULATION_NATIVE:
+		out.Encapsulation = datapath.Native
+	default:
+		return fmt.Errorf("encapsulation %d", sa.GetEncapsulation())
+	}
+	switch sa.GetDf() {
+	case fleetv1.DontFragment_DONT_FRAGMENT_UNSPECIFIED, fleetv1.DontFragment_DONT_FRAGMENT_COPY:
+	case fleetv1.DontFragment_DONT_FRAGMENT_SET:
+		out.Outer.DF = datapath.DFSet
+	case fleetv1.DontFragment_DONT_FRAGMENT_CLEAR:
+		out.Outer.DF = datapath.DFClear
+	default:
+		return fmt.Errorf("DF %d", sa.GetDf())
+	}
+	if sa.GetNoReplayWindow() {
+		if out.ESN {
+			return errors.New("no anti-replay window with extended sequence numbers (RFC 4303 section 3.4.3)")
+		}
+		out.ReplayWindow = datapath.NoReplayWindow
+	}
+	return nil
+}
+
+// lifetimes never lets an association live for ever, unless a person has given its key: the hard limit in
+// time must be there, since the datapath reads zero as no limit. A soft limit that has passed on the way is
+// reported at once.
 func lifetimes(sa *fleetv1.SecurityAssociation) (soft, hard datapath.Lifetime, err error) {
 	s, h := sa.GetSoft(), sa.GetHard()
+	if sa.GetManual() && s == nil && h == nil {
+		return soft, hard, nil
+	}
 	if !h.GetTime().IsValid() || !s.GetTime().IsValid() {
 		return soft, hard, errors.New("a lifetime in time is missing")
 	}

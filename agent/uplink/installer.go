@@ -20,6 +20,16 @@ type HostConfig struct {
 	MTU int
 }
 
+// ManualInstaller installs associations whose keys an operator gave. Such a key outlives this process, so its
+// sequence numbers must be reserved on disk before they are used: they belong to the key, whatever the id of
+// the association, since the same key comes again under another id when something else of it changes.
+type ManualInstaller interface {
+	// InstallManual is Installer's InstallInbound or InstallOutbound. It sets Sequence and Ceiling of what is
+	// outbound. The key is cleared after the call. RemoveInbound and RemoveOutbound delete such an
+	// association too.
+	InstallManual(sa datapath.SA, inbound bool) error
+}
+
 // Installer carries out what the controller says. Calls never overlap. Each method may be called
 // again with what is already there; errors are those of package datapath.
 type Installer interface {

@@ -35,6 +35,8 @@ type Config struct {
 	Dialer Dialer
 	// Installer carries out what the controller says.
 	Installer Installer
+	// Manual installs associations whose keys an operator gave; nil refuses them.
+	Manual ManualInstaller
 	// Events are the datapath's.
 	Events <-chan datapath.Event
 	// Addresses are the host's underlay addresses now; AddressesChanged says when to look again. Nil
@@ -97,7 +99,7 @@ func New(c Config) (*Uplink, error) {
 	}
 	u := &Uplink{config: c, log: c.Log, held: newHoldings(), note: newStatus(c.Now)}
 	rand.Read(u.epoch[:]) // never fails
-	u.applier = &applier{installer: c.Installer, held: u.held, saveConfig: u.saveConfig}
+	u.applier = &applier{installer: c.Installer, manual: c.Manual, held: u.held, saveConfig: u.saveConfig}
 	u.highest = &highest{now: c.Now, save: u.savePosition}
 	return u, nil
 }

@@ -26,6 +26,10 @@ type ledger struct {
 	// known are the generations of this epoch, with the acks that were submitted for each.
 	known map[plan.PairID][]noted
 	byID  map[plan.SAID]generationRef
+	// manual are the SA pairs of manual peers that were decided about, and clash those whose inbound half
+	// has met another one of its SPI.
+	manual map[plan.SAID]plan.PairID
+	clash  map[plan.SAID]bool
 }
 
 type noted struct {
@@ -37,6 +41,7 @@ func newLedger() ledger {
 	return ledger{
 		held: make(map[resource]uint64), pending: make(map[resource]sent), refused: make(map[resource]uint64),
 		known: make(map[plan.PairID][]noted), byID: make(map[plan.SAID]generationRef),
+		manual: make(map[plan.SAID]plan.PairID), clash: make(map[plan.SAID]bool),
 	}
 }
 
@@ -50,11 +55,26 @@ type pairState struct {
 	// be read.
 	generations []plan.Generation
 	others      bool
+	// manual is set for the pair of a host and a manual peer, which has no generations.
+	manual *manualPair
 }
 
-// readPair takes a pair's state out of the world.
-func readPair(w world.State, id plan.PairID, me plan.UID) (pairState, error) {
+// readPair takes a pair's state out of the world, for the host that the world knows by that name.
+func readPair(w world.State, id plan.PairID, me plan.UID, name string) (pairState, error) {
 	ps := pairState{id: id}
+	peer, found, err := world.ReadManualPeer(w.Snapshot, name, id.Other(me))
+	if err != nil {
+		return pairState{}, unreadable(id, err)
+	}
+	if host, ok := w.World.Host(me); found && ok {
+		if ps.manual, ps.entry, err = readManual(peer, id, host); err != nil {
+			return pairState{}, unreadable(id, err)
+		}
+		if ps.entry != nil {
+			ps.version, err = contentVersion(ps.entry)
+		}
+		return ps, err
+	}
 	generations, err := world.Generations(w.Snapshot, id)
 	ps.generations, ps.others = generations, err != nil
 	if wanted, ok := w.World.Wanted(id); ok {
@@ -73,6 +93,9 @@ type outgoing struct {
 	remove   bool
 	entry    *fleetv1.Pair
 	half     half
+	// manual and template are set for a half of a manual peer: template lacks the key.
+	manual   *manualPair
+	template *fleetv1.SecurityAssociation
 }
 
 // submission is an ack to write.
@@ -99,6 +122,15 @@ func (l *ledger) decide(e end, ps pairState) (out []outgoing, acks []submission)
 		out = append(out, outgoing{resource: r, version: ps.version, entry: ps.entry})
 		waiting = true
 	}
+	if ps.manual != nil {
+		ready := ps.entry != nil && (held || waiting && !l.pending[r].remove)
+		more, empty := l.decideManual(ps.id, ps.manual, ready)
+		out = append(out, more...)
+		if empty && held && !waiting && l.refused[r] != tombstoneOf(l.held[r]) {
+			out = append(out, outgoing{resource: r, version: tombstoneOf(l.held[r]), remove: true})
+		}
+		return out, nil
+	}
 	mine := l.note(e, ps)
 	for i := range mine {
 		g, n := mine[i], &l.known[ps.id][i]
@@ -113,7 +145,8 @@ func (l *ledger) decide(e end, ps pairState) (out []outgoing, acks []submission)
 		}
 	}
 	// Absence is not deletion: a pair goes only when its generations have gone by tombstone.
-	if ps.entry == nil && len(ps.generations) == 0 && !ps.others && held && !waiting && l.refused[r] != tombstoneOf(l.held[r]) {
+	if ps.entry == nil && len(ps.generations) == 0 && !ps.others && held && !waiting && l.refused[r] != tombstoneOf(l.held[r]) &&
+		!l.holdsOf(ps.id.Other(e.uid)) {
 		out = append(out, outgoing{resource: r, version: tombstoneOf(l.held[r]), remove: true})
 	}
 	return out, acks

@@ -201,7 +201,11 @@ func (st *stream) sendPair(ctx context.Context, rpc fleetv1.SyncService_SyncServ
 	s := st.service
 	var ps pairState
 	var err error
-	s.config.World.Read(func(w world.State) { ps, err = readPair(w, pair, st.uid) })
+	s.config.World.Read(func(w world.State) { ps, err = readPair(w, pair, st.uid, st.host) })
+	if errors.Is(err, errUnreadable) {
+		s.log.Error("a manual peer cannot be delivered", "host", st.host, "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -210,6 +214,9 @@ func (st *stream) sendPair(ctx context.Context, rpc fleetv1.SyncService_SyncServ
 	out, acks := st.ledger.decide(e, ps)
 	for _, a := range acks {
 		st.submit(a.ref, phaseEdit{acks: a.acks})
+	}
+	if ps.manual != nil {
+		st.settleManual(ps.manual, st.ledger.finished(pair, ps.manual))
 	}
 	st.mu.Unlock()
 	var lost plan.SAID
@@ -261,7 +268,11 @@ func (st *stream) sendOne(ctx context.Context, rpc fleetv1.SyncService_SyncServe
 		}}
 		st.service.meter.updates.Add(1)
 	default:
-		sa, err := st.key(ctx, o.half)
+		fetch := func() (*fleetv1.SecurityAssociation, error) { return st.key(ctx, o.half) }
+		if o.manual != nil {
+			fetch = func() (*fleetv1.SecurityAssociation, error) { return st.manualKey(ctx, o) }
+		}
+		sa, err := fetch()
 		if err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func (st *stream) receive(ctx context.Context, rpc fleetv1.SyncService_SyncServe
 		case *fleetv1.SyncRequest_Report:
 			err = st.reportIn(r.Report)
 		case *fleetv1.SyncRequest_Expire:
-			st.expired(r.Expire)
+			st.expired(ctx, r.Expire)
 		default:
 			err = fault.Newf(fault.InvalidArgument, "%T is not a message for an open stream", m.GetMessage())
 		}
@@ -116,6 +116,9 @@ func (st *stream) refused(ctx context.Context, n *fleetv1.Nack) {
 	if known && !p.remove && (r.kind == kindInbound || r.kind == kindOutbound) {
 		st.submit(ref, phaseEdit{refusedBelow: refusedBelow(ref.number, n.GetHighestGeneration())})
 	}
+	if pair, manual := st.ledger.manual[plan.SAID(r.id)]; manual && !p.remove && (r.kind == kindInbound || r.kind == kindOutbound) {
+		st.refusedManual(r, n, pair)
+	}
 	st.look(r, p)
 	tell := st.service.now().Sub(st.nacked) >= tellPause
 	if tell {
@@ -136,11 +139,12 @@ func (st *stream) submit(ref generationRef, what phaseEdit) {
 }
 
 // expired writes down that an association is at a limit.
-func (st *stream) expired(e *fleetv1.Expire) {
+func (st *stream) expired(ctx context.Context, e *fleetv1.Expire) {
 	r, ok := parseResource(e.GetName())
 	if !ok || (r.kind != kindInbound && r.kind != kindOutbound) {
 		return
 	}
+	st.expiredManual(ctx, r, e.GetReason())
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	ref, known := st.ledger.byID[plan.SAID(r.id)]
@@ -170,7 +174,9 @@ func (st *stream) reportIn(r *fleetv1.HostReport) error {
 	defer st.mu.Unlock()
 	st.report, st.fresh = r, true
 	for refused, version := range st.ledger.refused {
-		if refused.kind == kindPair || refused.kind == kindConfig || version == versionTombstone {
+		_, manual := st.ledger.manual[plan.SAID(refused.id)]
+		manual = manual && (refused.kind == kindInbound || refused.kind == kindOutbound) && version != versionSpent
+		if refused.kind == kindPair || refused.kind == kindConfig || version == versionTombstone || manual {
 			delete(st.ledger.refused, refused)
 			st.retry(refused)
 		}
@@ -188,6 +194,9 @@ func (st *stream) retry(r resource) {
 	default:
 		if ref, ok := st.ledger.byID[plan.SAID(r.id)]; ok {
 			st.mark(ref.pair)
+		}
+		if pair, ok := st.ledger.manual[plan.SAID(r.id)]; ok {
+			st.mark(pair)
 		}
 	}
 }

@@ -32,6 +32,8 @@ type resource struct {
 const (
 	versionInstalled = 1
 	versionTombstone = 2
+	// versionSpent is never sent: it marks a manual half whose key is used up, as refused for good.
+	versionSpent = 3
 )
 
 var configResource = resource{kind: kindConfig}

@@ -62,6 +62,7 @@ type stream struct {
 	fresh       bool      // the report has not become an edit yet
 	reported    time.Time // when a report last became an edit
 	nacked      time.Time // when operators were last told of a refusal
+	burnt       time.Time // when a manual peer's generation was last made higher
 }
 
 func newStream(s *Service, host string, uid plan.UID, epoch plan.Epoch, number uint64) *stream {
@@ -217,7 +218,10 @@ func (st *stream) follow(ctx context.Context, sub *world.Subscription) error {
 		for _, pair := range t.Pairs {
 			st.mark(pair)
 		}
-		st.dirtyConfig = st.dirtyConfig || len(t.Hosts) > 0
+		if len(t.Hosts) > 0 { // the host itself: all that is made of it
+			st.dirtyConfig = true
+			st.service.config.World.Read(st.markManual)
+		}
 		st.revision = max(st.revision, t.Revision)
 		st.mu.Unlock()
 		st.nudge()
@@ -229,6 +233,15 @@ func (st *stream) mark(pair plan.PairID) {
 	if _, there := st.dirty[pair]; !there {
 		st.dirty[pair] = struct{}{}
 		st.queue = append(st.queue, pair)
+	}
+}
+
+// markManual marks the pairs of the host's manual peers; the caller holds mu.
+func (st *stream) markManual(w world.State) {
+	for _, uid := range world.ManualPeersOf(w.Snapshot, st.host) {
+		if uid != st.uid {
+			st.mark(plan.PairOf(st.uid, uid))
+		}
 	}
 }
 
@@ -246,6 +259,7 @@ func (st *stream) markAll() {
 		for pair := range w.World.PairsOf(st.uid) {
 			st.mark(pair)
 		}
+		st.markManual(w)
 		st.revision = max(st.revision, w.Snapshot.Revision())
 	})
 	s.mu.Lock()

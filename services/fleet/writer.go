@@ -29,9 +29,13 @@ type edit struct {
 	// while, if it has a key, must hold too and is an Unchanged; an edit whose condition is over is
 	// dropped.
 	while store.Compare
-	// apply returns the new value; nil when nothing is to be done. An absent key has no value.
+	// apply returns the new value; nil when nothing is to be done, deleteKey's when the key shall go. An
+	// absent key has no value.
 	apply func(have store.KV, exists bool) ([]byte, error)
 }
+
+// deleteKey is what an edit's apply returns to delete the key: no record that a writer changes is empty.
+func deleteKey() []byte { return []byte{} }
 
 // writer is the one place where all streams' acks and reports go into the store: it joins what waits into
 // few transactions. Each compares the ModRevision of every key that it changes.
@@ -121,7 +125,7 @@ func (w *writer) write(ctx context.Context, batch map[string][]edit) error {
 	fresh := make(map[string]*store.KV) // read again after a conflict; nil for absent
 	for attempt := 0; len(batch) > 0; attempt++ {
 		txn, conditions := w.transaction(batch, fresh)
-		if len(txn.Puts) == 0 {
+		if len(txn.Puts)+len(txn.Deletes) == 0 {
 			return nil
 		}
 		revision, err := w.store.Commit(ctx, txn)
@@ -168,7 +172,7 @@ func (w *writer) transaction(batch map[string][]edit, fresh map[string]*store.KV
 			if value == nil {
 				continue
 			}
-			put.Value, exists, changed = value, true, true
+			put.Value, exists, changed = value, len(value) > 0, true
 			if c := e.while; c.Key() != "" {
 				conditions[c.Key()] = true
 				if !slices.Contains(txn.Compares, c) {
@@ -178,7 +182,11 @@ func (w *writer) transaction(batch map[string][]edit, fresh map[string]*store.KV
 		}
 		if changed {
 			txn.Compares = append(txn.Compares, store.Unchanged(key, have.ModRevision))
-			txn.Puts = append(txn.Puts, store.Put{Key: key, Value: put.Value, Lease: have.Lease})
+			if exists {
+				txn.Puts = append(txn.Puts, store.Put{Key: key, Value: put.Value, Lease: have.Lease})
+			} else {
+				txn.Deletes = append(txn.Deletes, key)
+			}
 		}
 	}
 	return txn, conditions

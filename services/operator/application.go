@@ -136,7 +136,7 @@ func (d *draft) pruned(a *application) (out []resourceName) {
 	if a.prune == nil {
 		return nil
 	}
-	for _, k := range []operatorv1.Kind{kindHost, kindPolicy} {
+	for _, k := range []operatorv1.Kind{kindHost, kindPolicy, kindManual} {
 		d.snapshot.Range(keyPrefix(k), func(kv store.KV) bool {
 			md := metadataIn(k, kv)
 			n := resourceName{k, md.GetName()}
@@ -151,12 +151,19 @@ func (d *draft) pruned(a *application) (out []resourceName) {
 
 // metadataIn reads a spec's metadata; nil when it cannot be read.
 func metadataIn(k operatorv1.Kind, kv store.KV) *operatorv1.Metadata {
-	if k == kindHost {
+	switch k {
+	case kindHost:
 		var h operatorv1.Host
 		if store.Decode(kv, &h) != nil {
 			return nil
 		}
 		return h.GetMetadata()
+	case kindManual:
+		var p operatorv1.ManualPeer
+		if store.Decode(kv, &p) != nil {
+			return nil
+		}
+		return p.GetMetadata()
 	}
 	var p operatorv1.Policy
 	if store.Decode(kv, &p) != nil {
@@ -172,10 +179,14 @@ func (d *draft) checkAll(a *application, pruned []resourceName) error {
 	if err != nil {
 		return err
 	}
+	d.planManual(a, pruned)
 	var bad []fault.Field
 	for i, r := range a.resources {
 		k, md := kindOf(r)
-		report := checkOne(r, others, d.service)
+		report, err := d.checkOne(r, others)
+		if err != nil {
+			return err
+		}
 		for _, p := range report.Problems {
 			bad = append(bad, fault.Field{
 				Name:        fmt.Sprintf("resources[%d].%s.%s", i, fieldOf(k), p.Field),
@@ -206,19 +217,44 @@ func wrongFields(n int) string {
 // maxFields bounds an error.
 const maxFields = 32
 
-func checkOne(r *operatorv1.Resource, others *spec.Subnets, s *Service) spec.Report {
+// planManual forgets the manual peers that the request changes, so that they may exchange SPIs and keys, and
+// notes its hosts.
+func (d *draft) planManual(a *application, pruned []resourceName) {
+	d.manual, d.newHosts = make(map[string]*operatorv1.ManualPeer), make(map[string]bool)
+	for _, r := range a.resources {
+		switch k, md := kindOf(r); k {
+		case kindManual:
+			d.manual[md.GetName()] = nil
+		case kindHost:
+			d.newHosts[md.GetName()] = true
+		}
+	}
+	for _, n := range pruned {
+		if n.kind == kindManual {
+			d.manual[n.name] = nil
+		}
+	}
+}
+
+func (d *draft) checkOne(r *operatorv1.Resource, others *spec.Subnets) (spec.Report, error) {
 	if h := r.GetHost(); h != nil {
-		subnets, report := spec.CheckHost(h, s.pools)
+		subnets, report := spec.CheckHost(h, d.service.pools)
 		overlaps := spec.CheckOverlap(h, others)
 		report.Problems = append(report.Problems, overlaps.Problems...)
 		if len(report.Problems) == 0 {
 			others.Add(h.GetMetadata().GetName(), subnets)
 		}
-		return report
+		return report, nil
+	}
+	if p := r.GetManualPeer(); p != nil {
+		w, err := d.prepareManual(p)
+		defer w.keys.Clear()
+		d.manual[p.GetMetadata().GetName()] = w.after
+		return w.report, err
 	}
 	p := proto.CloneOf(r.GetPolicy())
 	spec.CompletePolicy(p)
-	return spec.CheckPolicy(p)
+	return spec.CheckPolicy(p), nil
 }
 
 // remaining is the subnets of the hosts that neither the request names nor prune deletes, so that hosts

@@ -55,7 +55,7 @@ func association(pair plan.PairID, g plan.Generation, from, to, policy string, s
 		},
 		Status: &operatorv1.SecurityAssociationStatus{
 			Id: g.ID.String(), Source: from, Destination: to, Policy: policy, Spi: spi, Generation: g.Number,
-			Phase: g.Phase.String(), Proposal: world.Proposal(g.Transform), RekeyTime: unix(g.Soft), HardTime: unix(g.Hard),
+			Phase: g.Phase.String(), Proposal: g.Transform.String(), RekeyTime: unix(g.Soft), HardTime: unix(g.Hard),
 		},
 	}
 }

@@ -3,6 +3,7 @@ package operator
 import (
 	"strings"
 
+	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/store"
 )
@@ -56,7 +57,7 @@ func (w *watch) change(r reader, c store.Change, done map[string]struct{}) ([]*o
 	k, ok := kindOfKey(c.Key)
 	if !ok {
 		// Some status: the resource is as its spec, which exists or has been reported as deleted.
-		kind, name := subjectOf(c.Key)
+		kind, name := subjectOf(c)
 		spec := keyPrefix(kind) + name
 		kv, exists := r.snapshot.Get(spec)
 		if _, reported := done[spec]; reported || !exists || !w.watches(kind) {
@@ -136,13 +137,15 @@ func (w *watch) forgotten(k operatorv1.Kind, key string) map[string]*operatorv1.
 		return map[string]*operatorv1.Resource{md.Name: ofPolicy(&operatorv1.Policy{Metadata: md})}
 	case kindToken:
 		return map[string]*operatorv1.Resource{md.Name: ofToken(&operatorv1.JoinToken{Metadata: md})}
+	case kindManual:
+		return map[string]*operatorv1.Resource{md.Name: ofManual(&operatorv1.ManualPeer{Metadata: md})}
 	}
 	return nil
 }
 
 // kindOfKey is the kind whose resources a key shows; false for a status.
 func kindOfKey(key string) (operatorv1.Kind, bool) {
-	for _, k := range []operatorv1.Kind{kindHost, kindPolicy, kindToken, kindSA, kindEvent} {
+	for _, k := range []operatorv1.Kind{kindHost, kindPolicy, kindToken, kindSA, kindEvent, kindManual} {
 		if strings.HasPrefix(key, keyPrefix(k)) {
 			return k, true
 		}
@@ -151,8 +154,12 @@ func kindOfKey(key string) (operatorv1.Kind, bool) {
 }
 
 // subjectOf is the resource whose status a key is.
-func subjectOf(key string) (operatorv1.Kind, string) {
-	for _, k := range []operatorv1.Kind{kindPolicy, kindToken, kindHost} {
+func subjectOf(c store.Change) (operatorv1.Kind, string) {
+	key := c.Key
+	if strings.HasPrefix(key, store.ManualPhasePrefix) {
+		return kindManual, manualPeerIn(c)
+	}
+	for _, k := range []operatorv1.Kind{kindPolicy, kindToken, kindHost, kindManual} {
 		sk, _ := storeKind(k)
 		if name, ok := strings.CutPrefix(key, store.StatusPrefix+string(sk)+"/"); ok {
 			return k, name
@@ -164,4 +171,15 @@ func subjectOf(key string) (operatorv1.Kind, string) {
 		}
 	}
 	return operatorv1.Kind_KIND_UNSPECIFIED, ""
+}
+
+// manualPeerIn is the name of the manual peer that a changed phase is of; "" when it cannot be told.
+func manualPeerIn(c store.Change) string {
+	for _, kv := range []*store.KV{c.New, c.Old} {
+		var phase controllerv1.ManualPhase
+		if kv != nil && len(kv.Value) > 0 && store.Decode(*kv, &phase) == nil {
+			return phase.GetPeer()
+		}
+	}
+	return ""
 }

@@ -33,11 +33,15 @@ func (s *Service) Create(ctx context.Context, req *operatorv1.CreateRequest) (*o
 	return &operatorv1.CreateResponse{Resource: made}, nil
 }
 
-// create puts a new host or policy into the draft.
+// create puts a new resource, no join token, into the draft.
 func (d *draft) create(k operatorv1.Kind, r *operatorv1.Resource) (*operatorv1.Resource, []string, error) {
-	if k == kindHost {
+	switch k {
+	case kindHost:
 		h, warnings, err := d.createHost(r.GetHost())
 		return ofHost(h), warnings, err
+	case kindManual:
+		p, warnings, err := d.createManual(r.GetManualPeer())
+		return ofManual(p), warnings, err
 	}
 	p, warnings, err := d.createPolicy(r.GetPolicy())
 	return ofPolicy(p), warnings, err

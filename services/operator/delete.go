@@ -50,6 +50,9 @@ func (d *draft) remove(k operatorv1.Kind, name string, revision int64) (*operato
 	case kindPolicy:
 		p, err := d.deletePolicy(name, revision)
 		return ofPolicy(p), err
+	case kindManual:
+		p, err := d.deleteManual(name, revision)
+		return ofManual(p), err
 	}
 	t, err := d.deleteToken(name, revision)
 	return ofToken(t), err

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/caller"
 	"sallyport.dev/sallyport/services/fault"
 	"sallyport.dev/sallyport/services/store"
@@ -31,6 +32,10 @@ type draft struct {
 	compared map[string]struct{} // keys in txn.Compares
 	audit    []store.AuditEntry
 	claims   *claim // nil until somebody needs addresses or subnets
+	// manual are manual peers as they will be, by name; nil where there will be none, or none is known yet.
+	manual map[string]*operatorv1.ManualPeer
+	// newHosts are the hosts that the same request makes or changes.
+	newHosts map[string]bool
 }
 
 // transact decides and commits until it does not lose against a concurrent write. decide is called anew

@@ -11,6 +11,7 @@ const (
 	kindToken  = operatorv1.Kind_KIND_JOIN_TOKEN
 	kindSA     = operatorv1.Kind_KIND_SECURITY_ASSOCIATION
 	kindEvent  = operatorv1.Kind_KIND_EVENT
+	kindManual = operatorv1.Kind_KIND_MANUAL_PEER
 )
 
 // kindOf is the kind of a resource, and its metadata; never nil for a resource that has a kind.
@@ -26,6 +27,8 @@ func kindOf(r *operatorv1.Resource) (operatorv1.Kind, *operatorv1.Metadata) {
 		return kindSA, k.SecurityAssociation.GetMetadata()
 	case *operatorv1.Resource_Event:
 		return kindEvent, k.Event.GetMetadata()
+	case *operatorv1.Resource_ManualPeer:
+		return kindManual, k.ManualPeer.GetMetadata()
 	}
 	return operatorv1.Kind_KIND_UNSPECIFIED, nil
 }
@@ -43,6 +46,8 @@ func kindName(k operatorv1.Kind) string {
 		return "SecurityAssociation"
 	case kindEvent:
 		return "Event"
+	case kindManual:
+		return "ManualPeer"
 	}
 	return "unknown kind"
 }
@@ -58,6 +63,8 @@ func fieldOf(k operatorv1.Kind) string {
 		return "join_token"
 	case kindSA:
 		return "security_association"
+	case kindManual:
+		return "manual_peer"
 	}
 	return "event"
 }
@@ -71,6 +78,8 @@ func storeKind(k operatorv1.Kind) (store.Kind, bool) {
 		return store.KindPolicy, true
 	case kindToken:
 		return store.KindJoinToken, true
+	case kindManual:
+		return store.KindManualPeer, true
 	}
 	return "", false
 }
@@ -98,6 +107,10 @@ func ofPolicy(p *operatorv1.Policy) *operatorv1.Resource {
 
 func ofToken(t *operatorv1.JoinToken) *operatorv1.Resource {
 	return &operatorv1.Resource{Kind: &operatorv1.Resource_JoinToken{JoinToken: t}}
+}
+
+func ofManual(p *operatorv1.ManualPeer) *operatorv1.Resource {
+	return &operatorv1.Resource{Kind: &operatorv1.Resource_ManualPeer{ManualPeer: p}}
 }
 
 func ofSA(a *operatorv1.SecurityAssociation) *operatorv1.Resource {

@@ -124,6 +124,46 @@ func (r reader) token(kv store.KV) (*operatorv1.JoinToken, error) {
 	return t, err
 }
 
+// manual reads a manual peer whose spec is kv.
+func (r reader) manual(kv store.KV) (*operatorv1.ManualPeer, error) {
+	p := &operatorv1.ManualPeer{}
+	if err := store.Decode(kv, p); err != nil {
+		return nil, err
+	}
+	name, host := p.GetMetadata().GetName(), p.GetSpec().GetHost()
+	p.Metadata.Revision, p.Status = kv.ModRevision, &operatorv1.ManualPeerStatus{}
+	if _, err := r.load(store.StatusPrefix+string(store.KindManualPeer)+"/"+name, p.Status); err != nil {
+		return nil, err
+	}
+	var phase controllerv1.ManualPhase
+	if _, err := r.load(store.ManualPhasePrefix+host+"/"+p.GetMetadata().GetUid(), &phase); err != nil {
+		return nil, err
+	}
+	if phase.GetId() != nil {
+		p.Status.Id, p.Status.Generation = hex.EncodeToString(phase.GetId()), phase.GetGeneration()
+	}
+	var e controllerv1.Epoch
+	if _, err := r.load(store.EpochPrefix+host, &e); err != nil {
+		return nil, err
+	}
+	p.Status.Installed = phase.GetAcks() == world.ManualInstalled && bytes.Equal(phase.GetEpoch(), e.GetEpoch())
+	p.Status.Conditions = r.manualConditions(p)
+	return p, nil
+}
+
+// manualConditions says why nothing of a manual peer can be installed.
+func (r reader) manualConditions(p *operatorv1.ManualPeer) (all []*operatorv1.Condition) {
+	if _, ok := r.world.World.HostByName(p.GetSpec().GetHost()); !ok {
+		all = append(all, &operatorv1.Condition{Type: "HostMissing", Message: "there is no such host: nothing is installed until it joins"})
+	}
+	if _, ok := r.snapshot.Get(store.ManualKeyPrefix + p.GetMetadata().GetName()); !ok {
+		all = append(all, &operatorv1.Condition{
+			Type: "KeysMissing", Message: "the keys were replaced after the backup that the store was restored from: apply the peer with its keys again",
+		})
+	}
+	return all
+}
+
 // event reads an event.
 func (r reader) event(kv store.KV) (*operatorv1.Event, error) {
 	e := &operatorv1.Event{}
@@ -146,6 +186,9 @@ func (r reader) resources(k operatorv1.Kind, kv store.KV) ([]*operatorv1.Resourc
 	case kindToken:
 		t, err := r.token(kv)
 		return one(ofToken(t), err)
+	case kindManual:
+		p, err := r.manual(kv)
+		return one(ofManual(p), err)
 	case kindEvent:
 		e, err := r.event(kv)
 		return one(ofEvent(e), err)

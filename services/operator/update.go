@@ -53,6 +53,13 @@ func (d *draft) update(k operatorv1.Kind, r *operatorv1.Resource) (before, after
 			return before, before, warnings, err
 		}
 		return ofPolicy(b), ofPolicy(a), warnings, nil
+	case kindManual:
+		b, a, warnings, err := d.updateManual(r.GetManualPeer())
+		if err != nil || a == b {
+			before = ofManual(b)
+			return before, before, warnings, err
+		}
+		return ofManual(b), ofManual(a), warnings, nil
 	}
 	t, err := d.updateToken(r.GetJoinToken())
 	return nil, ofToken(t), nil, err

@@ -144,6 +144,8 @@ func (d *draft) putSpec(k operatorv1.Kind, m proto.Message) error {
 		md, m.Status = m.GetMetadata(), nil
 	case *operatorv1.JoinToken:
 		md, m.Status = m.GetMetadata(), nil
+	case *operatorv1.ManualPeer:
+		md, m.Status = m.GetMetadata(), nil
 	}
 	md.Revision = 0
 	return d.put(keyPrefix(k)+md.GetName(), m)
@@ -205,6 +207,7 @@ func (d *draft) deleteHost(name string, revision int64) (*operatorv1.Host, error
 			return nil, err
 		}
 	}
+	d.forgetTombstones(name)
 	if err := d.intend(world.IntentHost, name, h.GetMetadata().GetUid(), intentLife); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/protocol/plan"
+	"sallyport.dev/sallyport/services/protocol/transform"
 	"sallyport.dev/sallyport/services/store"
 	"sallyport.dev/sallyport/services/store/storetest"
 	"sallyport.dev/sallyport/services/world"
@@ -187,7 +188,7 @@ func TestPhaseRecordSize(t *testing.T) {
 		Number: math.MaxUint32, Phase: plan.Deleting, Acks: math.MaxUint8, Incarnation: math.MaxUint64,
 		Create: math.MaxUint32, PhaseTime: math.MaxUint32, Soft: math.MaxUint32, Hard: math.MaxUint32,
 		RefusedBelow: math.MaxUint32, SPIAB: math.MaxUint32, SPIBA: math.MaxUint32,
-		Transform: plan.Transform{ID: 28, KeyBits: 256, ESN: true},
+		Transform: plan.Transform{ID: 12, KeyBits: 256, Integrity: transform.IntegBLAKE2s128, ESN: true},
 	}
 	b := must(store.Encode(world.GenerationRecord(most)))
 	if len(b) > 128 {
@@ -315,6 +316,18 @@ func TestKeysAreFresh(t *testing.T) {
 				t.Fatalf("a key of %d bytes, seen before: %v", len(key), seen[string(key)])
 			}
 			seen[string(key)] = true
+		}
+	}
+	for _, suite := range append(transform.Suites(), transform.InsecureSuites()...) {
+		g := plan.Generation{Number: 1, Hard: uint32(time.Now().Add(time.Hour).Unix()), Transform: plan.TransformOf(suite, true)}
+		put := must(s.sealedKey(id, &g, plan.Lifetime{}))
+		var k controllerv1.GenerationKey
+		if err := store.Decode(store.KV{Value: must(s.store.UnsealTraffic(put.Key, put.Value))}, &k); err != nil {
+			t.Fatal(err)
+		}
+		if len(k.GetKeyAToB()) != suite.KeymatLen() || len(k.GetKeyBToA()) != suite.KeymatLen() ||
+			uint16(k.GetTransform().GetIntegrity()) != suite.Integrity.ID {
+			t.Errorf("%v: keys of %d and %d bytes, want %d; transform %v", suite, len(k.GetKeyAToB()), len(k.GetKeyBToA()), suite.KeymatLen(), k.GetTransform())
 		}
 	}
 	s.config.Random = bytes.NewReader(make([]byte, 10))

@@ -8,10 +8,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
-	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
 	"sallyport.dev/sallyport/services/protocol/plan"
-	"sallyport.dev/sallyport/services/protocol/transform"
 	"sallyport.dev/sallyport/services/store"
+	"sallyport.dev/sallyport/services/world"
 )
 
 // replayWindow is the anti-replay window of every SA, packets.
@@ -43,21 +42,19 @@ func (r *reign) randomise(w *work) (err error) {
 // sealedKey makes the secret record of a new generation: fresh keys for both directions, sealed for its
 // own place in the store under a traffic key that dies with it.
 func (r *reign) sealedKey(pair plan.PairID, g *plan.Generation, life plan.Lifetime) (store.Put, error) {
-	cipher, err := transform.ByID(g.Transform.ID, g.Transform.KeyBits)
+	suite, err := g.Transform.Suite()
 	if err != nil {
 		return store.Put{}, fmt.Errorf("planner: %w", err)
 	}
-	keys := make([]byte, 2*cipher.KeymatLen())
+	keys := make([]byte, 2*suite.KeymatLen())
 	defer clear(keys)
 	if _, err := io.ReadFull(r.config.Random, keys); err != nil {
 		return store.Put{}, fmt.Errorf("planner: random numbers: %w", err)
 	}
 	record := &controllerv1.GenerationKey{
-		Id: g.ID[:], KeyAToB: keys[:cipher.KeymatLen()], KeyBToA: keys[cipher.KeymatLen():],
+		Id: g.ID[:], KeyAToB: keys[:suite.KeymatLen()], KeyBToA: keys[suite.KeymatLen():],
 		SpiAToB: g.SPIAB, SpiBToA: g.SPIBA, ReplayWindow: replayWindow,
-		Transform: &typesv1.Transform{
-			Encryption: uint32(g.Transform.ID), KeyBits: uint32(g.Transform.KeyBits), Esn: g.Transform.ESN,
-		},
+		Transform: world.TransformRecord(g.Transform),
 		SoftBytes: soft(g, life, life.RekeyBytes), HardBytes: life.HardBytes,
 		SoftPackets: soft(g, life, life.RekeyPackets), HardPackets: life.HardPackets,
 	}

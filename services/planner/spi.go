@@ -45,7 +45,8 @@ func (t spiTable) generations(host plan.UID) int { return len(t[host]) }
 // once in 2^64.
 const spiTries = 16
 
-// pick chooses an SPI that the receiver does not have, with the shard in the top bits, and notes it.
+// pick chooses an SPI that the receiver does not have, with the shard in the top bits, and notes it. No
+// shard is 0: see plan.FirstSPI.
 func (t spiTable) pick(random io.Reader, shard uint8, receiver plan.UID) (uint32, error) {
 	for range spiTries {
 		var b [4]byte

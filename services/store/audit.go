@@ -31,6 +31,9 @@ const (
 	AuditOperatorRevoked AuditKind = "operator-revoked"
 	AuditCARevoked       AuditKind = "ca-revoked"
 
+	AuditManualPeerRemoved AuditKind = "manual-peer-removed"
+	AuditManualKeyReplaced AuditKind = "manual-key-replaced"
+
 	auditVoid AuditKind = "void" // entry Name did not take place
 	auditTorn AuditKind = "torn" // the line before was cut by a crash
 )
@@ -42,7 +45,7 @@ type AuditEntry struct {
 	ID          string    `json:"id"`
 	Time        time.Time `json:"time"`
 	Kind        AuditKind `json:"kind"`
-	Name        string    `json:"name"` // host, operator, token id or CA id
+	Name        string    `json:"name"` // host, operator, token id, CA id or manual peer
 	Incarnation uint64    `json:"incarnation,omitempty"`
 	Revision    int64     `json:"revision,omitempty"` // etcd's head before the write
 	Actor       string    `json:"actor,omitempty"`
@@ -66,6 +69,14 @@ func (e AuditEntry) deletes() []string {
 		return []string{OperatorPrefix + e.Name}
 	case AuditCARevoked:
 		return []string{CAPrefix + e.Name}
+	case AuditManualPeerRemoved:
+		return []string{
+			ManualKeyPrefix + e.Name,
+			SpecPrefix + string(KindManualPeer) + "/" + e.Name,
+			StatusPrefix + string(KindManualPeer) + "/" + e.Name,
+		}
+	case AuditManualKeyReplaced:
+		return []string{ManualKeyPrefix + e.Name}
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ import (
 //	live/<host>                        leased: which controller has its stream
 //	sa/key/<pair>/<generation>         sealed key material, immutable; not in a View
 //	sa/phase/<pair>/<generation>       phase and acks, at most 128 bytes
+//	manual/guard                       changes with every manual peer
+//	manual/key/<name>                  sealed keys of a manual peer, under the root key
+//	manual/phase/<host>/<uid>          which associations of a manual peer a host should hold
 //	ipam                               address allocation
 //	event/<id>                         leased
 //	leader/<name>/<lease>              candidates; the oldest leads
@@ -33,6 +36,7 @@ const (
 	RootCheckKey   = "rootkey"
 	FleetKey       = "fleet"
 	IPAMKey        = "ipam"
+	ManualGuardKey = "manual/guard"
 
 	SpecPrefix     = "spec/"
 	StatusPrefix   = "status/"
@@ -44,9 +48,13 @@ const (
 	LivePrefix     = "live/"
 	SAKeyPrefix    = "sa/key/"
 	SAPhasePrefix  = "sa/phase/"
-	EventPrefix    = "event/"
-	LeaderPrefix   = "leader/"
-	IntentPrefix   = "intent/"
+
+	ManualKeyPrefix   = "manual/key/"
+	ManualPhasePrefix = "manual/phase/"
+
+	EventPrefix  = "event/"
+	LeaderPrefix = "leader/"
+	IntentPrefix = "intent/"
 )
 
 // Bounds of the key layout, in bytes.
@@ -63,10 +71,12 @@ const (
 	KindHost      Kind = "host"
 	KindPolicy    Kind = "policy"
 	KindJoinToken Kind = "jointoken"
+
+	KindManualPeer Kind = "manualpeer"
 )
 
 func (k Kind) valid() bool {
-	return k == KindHost || k == KindPolicy || k == KindJoinToken
+	return k == KindHost || k == KindPolicy || k == KindJoinToken || k == KindManualPeer
 }
 
 // CheckName reports whether name can be one segment of a key: 1 to MaxNameLen
@@ -165,6 +175,31 @@ func IntentKey(scope, name string) (string, error) {
 		return "", err
 	}
 	return join(prefix+"/", name)
+}
+
+// ManualKeyKey is manual/key/<name>.
+func ManualKeyKey(name string) (string, error) { return join(ManualKeyPrefix, name) }
+
+// ManualPhaseKey is manual/phase/<host>/<uid>, with the manual peer's uid in 16 hexadecimal digits.
+func ManualPhaseKey(host, uid string) (string, error) {
+	prefix, err := join(ManualPhasePrefix, host)
+	if err != nil {
+		return "", err
+	}
+	return join(prefix+"/", uid)
+}
+
+// ParseManualPhaseKey takes a key of ManualPhaseKey apart.
+func ParseManualPhaseKey(key string) (host, uid string, err error) {
+	rest, ok := strings.CutPrefix(key, ManualPhasePrefix)
+	host, uid, slash := strings.Cut(rest, "/")
+	if !ok || !slash {
+		return "", "", fmt.Errorf("%w: %q is not %s<host>/<uid>", ErrBadKey, key, ManualPhasePrefix)
+	}
+	if err := CheckName(host); err != nil {
+		return "", "", err
+	}
+	return host, uid, CheckName(uid)
 }
 
 func leaderPrefix(name string) (string, error) { return join(LeaderPrefix, name) }

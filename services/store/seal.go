@@ -5,8 +5,10 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"time"
 )
@@ -109,6 +111,19 @@ func sealAAD(header []byte, path string) []byte {
 	return append(bytes.Clone(header[:sealHeader]), path...)
 }
 
+// Fingerprint tells secrets apart without showing them: equal ones have equal fingerprints, of 32
+// hexadecimal digits. It is keyed with the root key, so that nobody can try out weak secrets on it.
+func (k *Keyring) Fingerprint(secret []byte) (string, error) {
+	key, err := hkdf.Key(sha256.New, k.root, nil, "sallyport store fingerprint v1", 32)
+	if err != nil {
+		return "", fmt.Errorf("store: fingerprint: %w", err)
+	}
+	defer clear(key)
+	mac := hmac.New(sha256.New, key)
+	mac.Write(secret)
+	return hex.EncodeToString(mac.Sum(nil)[:16]), nil
+}
+
 // Keys is the keyring that the Store was opened with.
 func (s *Store) Keys() *Keyring { return s.keys }
 
@@ -143,6 +158,14 @@ func (s *Store) UnsealTraffic(key string, sealed []byte) ([]byte, error) {
 		return nil, errNoKeyring
 	}
 	return s.keys.UnsealTraffic(s.prefix+key, sealed)
+}
+
+// Fingerprint is Keyring.Fingerprint.
+func (s *Store) Fingerprint(secret []byte) (string, error) {
+	if s.keys == nil {
+		return "", errNoKeyring
+	}
+	return s.keys.Fingerprint(secret)
 }
 
 var errNoKeyring = fmt.Errorf("%w: this store was opened without a keyring", ErrSeal)

@@ -18,6 +18,8 @@ func (f *Feed) apply(b store.Batch) {
 	for _, c := range b.Changes {
 		if pair, _, err := store.ParseSAPhaseKey(c.Key); err == nil {
 			t.pairs[plan.PairID(pair)] = struct{}{}
+		} else if host, uid, err := store.ParseManualPhaseKey(c.Key); err == nil {
+			f.touchManual(host, uid, t)
 		} else if kind, name := subject(c.Key); kind == store.KindHost {
 			hosts[name] = struct{}{}
 		} else if kind == store.KindPolicy {

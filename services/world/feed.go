@@ -67,7 +67,7 @@ func prefixes() []string {
 	host, policy := string(store.KindHost)+"/", string(store.KindPolicy)+"/"
 	return []string{
 		store.SpecPrefix + host, store.SpecPrefix + policy, store.StatusPrefix + host, store.StatusPrefix + policy,
-		store.EpochPrefix, store.LivePrefix, store.SAPhasePrefix, store.IntentPrefix,
+		store.EpochPrefix, store.LivePrefix, store.SAPhasePrefix, store.IntentPrefix, store.ManualPhasePrefix,
 	}
 }
 

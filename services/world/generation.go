@@ -24,7 +24,8 @@ func Generation(kv store.KV) (plan.PairID, plan.Generation, error) {
 		Create: r.GetCreateTime(), PhaseTime: r.GetPhaseTime(), Soft: r.GetSoftTime(), Hard: r.GetHardTime(),
 		RefusedBelow: r.GetRefusedBelow(), SPIAB: r.GetSpiAToB(), SPIBA: r.GetSpiBToA(),
 		Transform: plan.Transform{
-			ID: uint16(r.GetTransform().GetEncryption()), KeyBits: uint16(r.GetTransform().GetKeyBits()), ESN: r.GetTransform().GetEsn(),
+			ID: uint16(r.GetTransform().GetEncryption()), KeyBits: uint16(r.GetTransform().GetKeyBits()),
+			Integrity: uint16(r.GetTransform().GetIntegrity()), ESN: r.GetTransform().GetEsn(),
 		},
 		CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision,
 	}
@@ -46,7 +47,14 @@ func GenerationRecord(g plan.Generation) *controllerv1.GenerationPhase {
 		Phase: controllerv1.Phase(g.Phase), Id: g.ID[:], EpochA: g.EpochA[:], EpochB: g.EpochB[:], Acks: uint32(g.Acks),
 		CreateTime: g.Create, PhaseTime: g.PhaseTime, SoftTime: g.Soft, HardTime: g.Hard,
 		RefusedBelow: g.RefusedBelow, Incarnation: g.Incarnation, SpiAToB: g.SPIAB, SpiBToA: g.SPIBA,
-		Transform: &typesv1.Transform{Encryption: uint32(g.Transform.ID), KeyBits: uint32(g.Transform.KeyBits), Esn: g.Transform.ESN},
+		Transform: TransformRecord(g.Transform),
+	}
+}
+
+// TransformRecord is t as records and messages have it.
+func TransformRecord(t plan.Transform) *typesv1.Transform {
+	return &typesv1.Transform{
+		Encryption: uint32(t.ID), KeyBits: uint32(t.KeyBits), Integrity: uint32(t.Integrity), Esn: t.ESN, Insecure: t.Insecure(),
 	}
 }
 

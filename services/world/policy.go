@@ -11,12 +11,6 @@ import (
 	"sallyport.dev/sallyport/services/store"
 )
 
-// IANA's Transform Type 1 numbers (RFC 8247 section 2.1, RFC 7634 section 5).
-const (
-	encrAESGCM16         = 20
-	encrChaCha20Poly1305 = 28
-)
-
 // Policy reads the policy called name out of spec/policy and status/policy. It returns false when there
 // is no such policy, and an error when a record cannot be read.
 func Policy(s *store.Snapshot, name string) (plan.Policy, bool, error) {
@@ -52,35 +46,8 @@ func policy(name string, spec *operatorv1.PolicySpec) (p plan.Policy, err error)
 			return plan.Policy{}, err
 		}
 	}
-	p.Transform, err = Transform(spec.GetProposal())
+	p.Transform, err = plan.ParseTransform(spec.GetProposal(), spec.GetInsecure())
 	return p, err
-}
-
-// Transform is the cryptography that a policy's proposal names.
-func Transform(proposal string) (plan.Transform, error) {
-	switch proposal {
-	case "aes128gcm16":
-		return plan.Transform{ID: encrAESGCM16, KeyBits: 128, ESN: true}, nil
-	case "aes256gcm16":
-		return plan.Transform{ID: encrAESGCM16, KeyBits: 256, ESN: true}, nil
-	case "chacha20poly1305":
-		return plan.Transform{ID: encrChaCha20Poly1305, ESN: true}, nil
-	}
-	return plan.Transform{}, fmt.Errorf("proposal %q is not known", proposal)
-}
-
-// Proposal names a transform as policies do, with "-esn" where it has extended sequence numbers.
-func Proposal(t plan.Transform) string {
-	name := fmt.Sprintf("encr%d-%d", t.ID, t.KeyBits)
-	for _, known := range []string{"aes128gcm16", "aes256gcm16", "chacha20poly1305"} {
-		if k, err := Transform(known); err == nil && k.ID == t.ID && k.KeyBits == t.KeyBits {
-			name = known
-		}
-	}
-	if t.ESN {
-		name += "-esn"
-	}
-	return name
 }
 
 func lifetime(l *operatorv1.PolicyLifetime) plan.Lifetime {

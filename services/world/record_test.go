@@ -1,6 +1,7 @@
 package world
 
 import (
+	"errors"
 	"net/netip"
 	"reflect"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/protocol/plan"
+	"sallyport.dev/sallyport/services/protocol/transform"
 	"sallyport.dev/sallyport/services/store"
 )
 
@@ -19,7 +21,7 @@ func TestGenerationRoundTrip(t *testing.T) {
 	want := plan.Generation{
 		Number: 4, Phase: plan.Draining, Acks: plan.InA | plan.OutB | plan.DeletedB, ID: plan.SAID{1, 15: 2},
 		EpochA: plan.Epoch{3}, EpochB: plan.Epoch{4}, Incarnation: 1 << 40, Create: 1, PhaseTime: 2, Soft: 3, Hard: 4,
-		RefusedBelow: 9, SPIAB: 0x01020304, SPIBA: 0xff000001, Transform: plan.Transform{ID: 20, KeyBits: 256, ESN: true},
+		RefusedBelow: 9, SPIAB: 0x01020304, SPIBA: 0xff000001, Transform: plan.Transform{ID: 12, KeyBits: 256, Integrity: 14, ESN: true},
 		CreateRevision: 11, ModRevision: 12,
 	}
 	pair := plan.PairID{0: 1, 8: 2}
@@ -119,17 +121,42 @@ func TestHost(t *testing.T) {
 	}
 }
 
-func TestProposalNames(t *testing.T) {
-	for _, name := range []string{"aes128gcm16", "aes256gcm16", "chacha20poly1305"} {
-		transform, err := Transform(name)
-		if err != nil || Proposal(transform) != name+"-esn" {
-			t.Errorf("%s: %v, back to %s", name, err, Proposal(transform))
+// TestTransforms: every suite that a policy may ask for goes through the records unchanged.
+func TestTransforms(t *testing.T) {
+	for _, suite := range append(transform.Suites(), transform.InsecureSuites()...) {
+		for _, esn := range []bool{false, true} {
+			want := plan.TransformOf(suite, esn)
+			record := GenerationRecord(plan.Generation{Transform: want})
+			if record.GetTransform().GetInsecure() != want.Insecure() {
+				t.Errorf("%v: insecure %t", want, record.GetTransform().GetInsecure())
+			}
+			value, err := store.Encode(record)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, got, err := Generation(store.KV{Key: store.SAPhaseKey(store.PairID{15: 1}, 1), Value: value})
+			if err != nil || got.Transform != want {
+				t.Errorf("%v: read back as %v, %v", want, got.Transform, err)
+			}
 		}
 	}
-	if _, err := Transform("null"); err == nil {
-		t.Error("an unknown proposal has a transform")
+}
+
+func TestPolicyProposals(t *testing.T) {
+	for _, tt := range []struct {
+		spec *operatorv1.PolicySpec
+		want string
+	}{
+		{&operatorv1.PolicySpec{Hosts: "*", Proposal: "aes256-sha512"}, "aes256-sha512-esn"},
+		{&operatorv1.PolicySpec{Hosts: "*", Proposal: "null-sha256-noesn"}, "null-sha256-noesn"},
+		{&operatorv1.PolicySpec{Hosts: "*", Proposal: "3des-sha1", Insecure: true}, "3des-sha1-esn"},
+	} {
+		p, err := NewPolicy(&operatorv1.Policy{Spec: tt.spec})
+		if err != nil || p.Transform.String() != tt.want {
+			t.Errorf("%v: %v, %v, want %s", tt.spec, p.Transform, err, tt.want)
+		}
 	}
-	if Proposal(plan.Transform{ID: 3}) != "encr3-0" {
-		t.Errorf("an unknown transform is called %s", Proposal(plan.Transform{ID: 3}))
+	if _, err := NewPolicy(&operatorv1.Policy{Spec: &operatorv1.PolicySpec{Hosts: "*", Proposal: "3des-sha1"}}); !errors.Is(err, transform.ErrInsecure) {
+		t.Errorf("3des without insecure: %v", err)
 	}
 }

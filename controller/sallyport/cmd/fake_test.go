@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"slices"
@@ -256,7 +258,7 @@ func (f *fake) Apply(_ context.Context, in *operatorv1.ApplyRequest) (*operatorv
 	if !in.GetPrune() {
 		return response, nil
 	}
-	for _, k := range []operatorv1.Kind{operatorv1.Kind_KIND_HOST, operatorv1.Kind_KIND_POLICY} {
+	for _, k := range []operatorv1.Kind{operatorv1.Kind_KIND_HOST, operatorv1.Kind_KIND_POLICY, operatorv1.Kind_KIND_MANUAL_PEER} {
 		for _, r := range f.all(k, in.GetPruneSelector()) {
 			if given[resource.Ref(r)] {
 				continue
@@ -288,6 +290,10 @@ func (f *fake) apply(r *operatorv1.Resource, dryRun bool) *operatorv1.ApplyRespo
 	}
 	before := f.stored[resource.Ref(r)]
 	result.Before, result.After = before, r
+	if p := r.GetManualPeer(); p != nil {
+		hide(p.GetSpec().GetInbound(), before.GetManualPeer().GetSpec().GetInbound())
+		hide(p.GetSpec().GetOutbound(), before.GetManualPeer().GetSpec().GetOutbound())
+	}
 	switch {
 	case before == nil:
 		result.Action = operatorv1.ApplyAction_APPLY_ACTION_CREATED
@@ -302,6 +308,18 @@ func (f *fake) apply(r *operatorv1.Resource, dryRun bool) *operatorv1.ApplyRespo
 		f.put(r)
 	}
 	return result
+}
+
+// hide puts a fingerprint in the place of a key.
+func hide(a, before *operatorv1.ManualAssociation) {
+	const hidden = "[redacted]"
+	if a.GetKey() == "" || a.GetKey() == hidden {
+		a.Fingerprint = before.GetFingerprint()
+	} else {
+		sum := sha256.Sum256([]byte(a.GetKey()))
+		a.Fingerprint = hex.EncodeToString(sum[:4])
+	}
+	a.Key = hidden
 }
 
 func defaults(s *operatorv1.PolicySpec) {

@@ -135,7 +135,7 @@ func (d *decoder) kind(entries []entry, start Position) (resource.Kind, bool) {
 	}
 	hint := ""
 	for _, e := range entries {
-		if e.name == "resources" || e.name == "host" || e.name == "policy" {
+		if e.name == "resources" || e.name == "host" || e.name == "policy" || e.name == "manualPeer" {
 			hint = "; this looks like -o json: files are written as get -o yaml writes them"
 		}
 	}

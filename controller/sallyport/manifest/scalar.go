@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -23,6 +24,10 @@ const (
 func (d *decoder) scalar(n *yaml.Node, fd protoreflect.FieldDescriptor, what string) (protoreflect.Value, bool) {
 	switch fd.Kind() {
 	case protoreflect.StringKind:
+		if isSecret(fd) && yamldoc.TypeOf(n) != yamldoc.Text {
+			d.fail(d.where(n), "%s must be a string: put it in quotes", what) // and is shown to nobody
+			return protoreflect.Value{}, false
+		}
 		s, ok := d.text(n, what)
 		return protoreflect.ValueOfString(s), ok
 	case protoreflect.BoolKind:
@@ -49,6 +54,12 @@ func (d *decoder) scalar(n *yaml.Node, fd protoreflect.FieldDescriptor, what str
 		d.fail(d.where(n), "%s cannot be written in a file", what)
 		return protoreflect.Value{}, false
 	}
+}
+
+// isSecret is true for a field that must not be shown.
+func isSecret(fd protoreflect.FieldDescriptor) bool {
+	options, ok := fd.Options().(*descriptorpb.FieldOptions)
+	return ok && options.GetDebugRedact()
 }
 
 // text decodes a string: the text as it was written. Numbers, booleans and nulls are refused rather

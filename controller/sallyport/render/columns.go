@@ -39,6 +39,8 @@ func ColumnsOf(k resource.Kind, wide bool, now time.Time) Columns {
 		c.columns = associationColumns()
 	case operatorv1.Kind_KIND_EVENT:
 		c.columns = eventColumns()
+	case operatorv1.Kind_KIND_MANUAL_PEER:
+		c.columns = manualPeerColumns()
 	default:
 		c.columns = []column{{"NAME", false, nameCell}, {"AGE", false, ageCell}}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -109,13 +110,23 @@ func TestColumns(t *testing.T) {
 		{Kind: &operatorv1.Resource_Event{Event: &operatorv1.Event{
 			Metadata: md, Status: &operatorv1.EventStatus{Time: at(0), Reason: "R", AboutKind: "SecurityAssociation", AboutName: "x", Message: "m"},
 		}}},
+		{Kind: &operatorv1.Resource_ManualPeer{ManualPeer: &operatorv1.ManualPeer{
+			Metadata: md, Spec: &operatorv1.ManualPeerSpec{
+				Host: "h", Local: []string{"10.1.0.0/16"}, Remote: []string{"10.2.0.0/16", "10.3.0.0/16"}, Mode: "tunnel", Protocol: "esp",
+				Proposal: "aes256-sha256", Esn: proto.Bool(true), Encapsulation: "udp", RemoteAddress: "192.0.2.1:4501",
+				Inbound: &operatorv1.ManualAssociation{Spi: 4097}, Outbound: &operatorv1.ManualAssociation{Spi: 8193},
+			},
+			Status: &operatorv1.ManualPeerStatus{Generation: 2, Id: "aa", Installed: true, Conditions: []*operatorv1.Condition{{Type: "KeysMissing"}}},
+		}}},
 	}
 	want := map[string]string{
 		"Host":                "n|100.80.0.1,fd00::1|no|192.0.2.1|0/0|1m|10.0.0.0/8|v1|ab|ended|a=1,b=2|DuplicateIdentity",
 		"Policy":              "n|3|3/3|aes128gcm16|1h|*|a=b|7|8h|1m|a=1,b=2|",
 		"JoinToken":           "n|w-*|1/2|1h|1m||w-1",
 		"SecurityAssociation": "s|d|0x01000001|2|inbound|p|now|1h|mesh|1m|aa|n",
-		"Event":               "2026-01-31 12:00:00|Normal|R|sa/x|m|n",
+		"ManualPeer": "n|h|192.0.2.1:4501|esp/aes256-sha256-esn|0x00001001|0x00002001|2|yes|1m|tunnel|udp|10.1.0.0/16 - 10.2.0.0/16,10.3.0.0/16|aa|" +
+			"a=1,b=2|KeysMissing",
+		"Event": "2026-01-31 12:00:00|Normal|R|sa/x|m|n",
 	}
 	for _, r := range full {
 		kind, _ := resource.Of(r)

@@ -43,6 +43,10 @@ func Kinds() []Kind {
 			Aliases: []string{"security-association", "security-associations", "securityassociation"},
 		},
 		{Enum: operatorv1.Kind_KIND_EVENT, Name: "Event", Singular: "event", Plural: "events"},
+		{
+			Enum: operatorv1.Kind_KIND_MANUAL_PEER, Name: "ManualPeer", Singular: "manual-peer", Plural: "manual-peers",
+			Aliases: []string{"manualpeers"}, Appliable: true, Deletable: true,
+		},
 	}
 }
 

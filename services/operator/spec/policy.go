@@ -1,12 +1,15 @@
 package spec
 
 import (
+	"errors"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/protocol/plan"
+	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
 // What a policy says when its operator does not. Defaults are stored, so that a later version with
@@ -54,8 +57,41 @@ func CheckPolicy(p *operatorv1.Policy) Report {
 	if to := p.GetSpec().GetTo(); to != "" {
 		checkSelector("spec.to", to, &r)
 	}
+	checkProposal("spec.proposal", p.GetSpec(), &r)
 	checkLifetime(p.GetSpec().GetLifetime(), &r)
 	return r
+}
+
+// proposed is what has a proposal.
+type proposed interface {
+	GetProposal() string
+	GetInsecure() bool
+}
+
+func checkProposal(field string, s proposed, r *Report) (plan.Transform, bool) {
+	t, err := plan.ParseTransform(s.GetProposal(), s.GetInsecure())
+	if err != nil {
+		r.problem(field, "%s: %s", quote(s.GetProposal()), proposalText(err))
+		return t, false
+	}
+	if s.GetInsecure() && !t.Insecure() {
+		r.warn("spec.insecure allows nothing that %s needs: leave it out", t)
+	}
+	return t, true
+}
+
+// proposalText is transform's answer, with what to do.
+func proposalText(err error) string {
+	text := strings.TrimPrefix(err.Error(), "transform: ")
+	switch {
+	case errors.Is(err, transform.ErrNoIntegrity):
+		return text + "; add an integrity algorithm, as in aes256-sha256"
+	case errors.Is(err, transform.ErrInsecure):
+		return text + "; insecure: true beside the proposal allows it all the same"
+	case errors.Is(err, transform.ErrForbidden):
+		return text + "; " + DefaultProposal + " is the default"
+	}
+	return text
 }
 
 func checkSelector(field, s string, r *Report) {

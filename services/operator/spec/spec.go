@@ -19,6 +19,9 @@ type Report struct {
 	Warnings []string
 }
 
+// Problem adds a problem.
+func (r *Report) Problem(field, format string, args ...any) { r.problem(field, format, args...) }
+
 func (r *Report) problem(field, format string, args ...any) {
 	r.Problems = append(r.Problems, Problem{Field: field, Text: fmt.Sprintf(format, args...)})
 }

@@ -174,3 +174,39 @@ func TestWarnings(t *testing.T) {
 		}
 	}
 }
+
+func TestProposals(t *testing.T) {
+	check := func(proposal string, insecure bool) Report {
+		p := &operatorv1.Policy{Spec: &operatorv1.PolicySpec{Hosts: "*", Proposal: proposal, Insecure: insecure}}
+		CompletePolicy(p)
+		return CheckPolicy(p)
+	}
+	for _, good := range []string{"", "aes128gcm16", "aes256-sha512", "aes128ctr-sha256", "null-sha256", "aes256-blake2s128", "aes256gcm16-noesn", "aes128-sha1-esn"} {
+		if r := check(good, false); len(r.Problems)+len(r.Warnings) != 0 {
+			t.Errorf("%q: %v", good, r)
+		}
+	}
+	for _, tt := range []struct {
+		proposal string
+		insecure bool
+		want     string
+	}{
+		{"aes256", false, "RFC 8221 section 4: encryption without integrity MUST NOT be used; add an integrity algorithm"},
+		{"des-sha256", true, `RFC 8221 says MUST NOT: encryption "des"; aes256gcm16 is the default`},
+		{"aes128-md5", false, "RFC 8221 says MUST NOT"},
+		{"3des-sha1", false, "RFC 8221 says SHOULD NOT: encryption \"3des\"; insecure: true"},
+		{"aes256gcm16-sha256", false, "takes no integrity"},
+		{"propsal", false, "there are aes128gcm16, aes256gcm16,"},
+	} {
+		r := check(tt.proposal, tt.insecure)
+		if len(r.Problems) != 1 || r.Problems[0].Field != "spec.proposal" || !strings.Contains(r.Problems[0].Text, tt.want) {
+			t.Errorf("%q: %v, want %q", tt.proposal, r.Problems, tt.want)
+		}
+	}
+	if r := check("3des-sha1", true); len(r.Problems)+len(r.Warnings) != 0 {
+		t.Errorf("3des with insecure: %v", r)
+	}
+	if r := check("aes128gcm16", true); len(r.Problems) != 0 || len(r.Warnings) != 1 {
+		t.Errorf("insecure for nothing: %v", r)
+	}
+}

@@ -40,6 +40,10 @@ type SAID [16]byte
 // String returns 32 hexadecimal digits.
 func (id SAID) String() string { return hex.EncodeToString(id[:]) }
 
+// FirstSPI is the lowest SPI that controllers give out: its top byte is the shard that allocates, and no
+// shard is 0. Those below are for keys that operators give.
+const FirstSPI = 1 << 24
+
 // PairID identifies a pair of hosts: both uids, the smaller one first. That host is A, the other B.
 type PairID [16]byte
 

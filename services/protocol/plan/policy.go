@@ -18,13 +18,6 @@ type Policy struct {
 	RekeyBefore time.Time // generations made before are replaced; zero for none
 }
 
-// Transform is the cryptography of an SA, by IANA's numbers.
-type Transform struct {
-	ID      uint16 // Transform Type 1
-	KeyBits uint16 // Key Length attribute; 0 for a cipher that has none
-	ESN     bool
-}
-
 // Lifetime limits the generations of a policy's pairs. Zero bytes or packets mean no limit.
 type Lifetime struct {
 	Rekey, Hard               time.Duration // whole seconds

@@ -998,6 +998,229 @@ func (x *GenerationPhase) GetTransform() *v1.Transform {
 	return nil
 }
 
+// ManualKey is the secret part of a manual peer. Key: manual/key/NAME, the whole record sealed under the
+// root key: it must outlive the hourly keys, and a backup.
+type ManualKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifier of these keys, 16 bytes, random: what ManualPhase names.
+	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Key material of what the host opens.
+	Inbound []byte `protobuf:"bytes,2,opt,name=inbound,proto3" json:"inbound,omitempty"`
+	// Key material of what the host seals.
+	Outbound      []byte `protobuf:"bytes,3,opt,name=outbound,proto3" json:"outbound,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManualKey) Reset() {
+	*x = ManualKey{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManualKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManualKey) ProtoMessage() {}
+
+func (x *ManualKey) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManualKey.ProtoReflect.Descriptor instead.
+func (*ManualKey) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ManualKey) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *ManualKey) GetInbound() []byte {
+	if x != nil {
+		return x.Inbound
+	}
+	return nil
+}
+
+func (x *ManualKey) GetOutbound() []byte {
+	if x != nil {
+		return x.Outbound
+	}
+	return nil
+}
+
+// ManualPhase says which associations of a manual peer a host should hold; any others of that peer are
+// superseded. Key: manual/phase/HOST/UID, with the uid of the manual peer. Every change of the peer's spec
+// rewrites it.
+type ManualPhase struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the manual peer.
+	Peer string `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Identifier of the association pair, 16 bytes: the peer's uid, then 8 random bytes, never used again.
+	Id []byte `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Generation within the peer.
+	Generation uint32 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Identifier of the keys.
+	Key []byte `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	// Tombstone: the host deletes all that it holds of the peer. It goes when that is done.
+	Deleting bool `protobuf:"varint,5,opt,name=deleting,proto3" json:"deleting,omitempty"`
+	// What is superseded must go before these can be installed: they have its inbound SPI.
+	BreakFirst bool `protobuf:"varint,6,opt,name=break_first,json=breakFirst,proto3" json:"break_first,omitempty"`
+	// What the agent has installed: 1 inbound, 2 outbound.
+	Acks uint32 `protobuf:"varint,7,opt,name=acks,proto3" json:"acks,omitempty"`
+	// Epoch of the agent that acknowledged, 16 bytes.
+	Epoch         []byte `protobuf:"bytes,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManualPhase) Reset() {
+	*x = ManualPhase{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManualPhase) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManualPhase) ProtoMessage() {}
+
+func (x *ManualPhase) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManualPhase.ProtoReflect.Descriptor instead.
+func (*ManualPhase) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ManualPhase) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *ManualPhase) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *ManualPhase) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ManualPhase) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *ManualPhase) GetDeleting() bool {
+	if x != nil {
+		return x.Deleting
+	}
+	return false
+}
+
+func (x *ManualPhase) GetBreakFirst() bool {
+	if x != nil {
+		return x.BreakFirst
+	}
+	return false
+}
+
+func (x *ManualPhase) GetAcks() uint32 {
+	if x != nil {
+		return x.Acks
+	}
+	return 0
+}
+
+func (x *ManualPhase) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+// ManualGuard changes whenever a manual peer does: what is checked of one is checked against all others.
+// Key: manual/guard.
+type ManualGuard struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of changes.
+	Changes       uint64 `protobuf:"varint,1,opt,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManualGuard) Reset() {
+	*x = ManualGuard{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManualGuard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManualGuard) ProtoMessage() {}
+
+func (x *ManualGuard) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManualGuard.ProtoReflect.Descriptor instead.
+func (*ManualGuard) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ManualGuard) GetChanges() uint64 {
+	if x != nil {
+		return x.Changes
+	}
+	return 0
+}
+
 // A number that came back and rests until it may be used again.
 type AddressPool_Released struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1011,7 +1234,7 @@ type AddressPool_Released struct {
 
 func (x *AddressPool_Released) Reset() {
 	*x = AddressPool_Released{}
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[11]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1246,7 @@ func (x *AddressPool_Released) String() string {
 func (*AddressPool_Released) ProtoMessage() {}
 
 func (x *AddressPool_Released) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[11]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1366,25 @@ const file_sallyport_controller_v1_records_proto_rawDesc = "" +
 	"spi_a_to_b\x18\f \x01(\aR\aspiAToB\x12\x1b\n" +
 	"\n" +
 	"spi_b_to_a\x18\r \x01(\aR\aspiBToA\x12;\n" +
-	"\ttransform\x18\x0e \x01(\v2\x1d.sallyport.types.v1.TransformR\ttransform*\x84\x01\n" +
+	"\ttransform\x18\x0e \x01(\v2\x1d.sallyport.types.v1.TransformR\ttransform\"[\n" +
+	"\tManualKey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1d\n" +
+	"\ainbound\x18\x02 \x01(\fB\x03\x80\x01\x01R\ainbound\x12\x1f\n" +
+	"\boutbound\x18\x03 \x01(\fB\x03\x80\x01\x01R\boutbound\"\xca\x01\n" +
+	"\vManualPhase\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\fR\x02id\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\rR\n" +
+	"generation\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\fR\x03key\x12\x1a\n" +
+	"\bdeleting\x18\x05 \x01(\bR\bdeleting\x12\x1f\n" +
+	"\vbreak_first\x18\x06 \x01(\bR\n" +
+	"breakFirst\x12\x12\n" +
+	"\x04acks\x18\a \x01(\rR\x04acks\x12\x14\n" +
+	"\x05epoch\x18\b \x01(\fR\x05epoch\"'\n" +
+	"\vManualGuard\x12\x18\n" +
+	"\achanges\x18\x01 \x01(\x04R\achanges*\x84\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_INBOUND\x10\x01\x12\x12\n" +
@@ -1165,7 +1406,7 @@ func file_sallyport_controller_v1_records_proto_rawDescGZIP() []byte {
 }
 
 var file_sallyport_controller_v1_records_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sallyport_controller_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_sallyport_controller_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_sallyport_controller_v1_records_proto_goTypes = []any{
 	(Phase)(0),                    // 0: sallyport.controller.v1.Phase
 	(*Incarnation)(nil),           // 1: sallyport.controller.v1.Incarnation
@@ -1179,20 +1420,23 @@ var file_sallyport_controller_v1_records_proto_goTypes = []any{
 	(*Live)(nil),                  // 9: sallyport.controller.v1.Live
 	(*GenerationKey)(nil),         // 10: sallyport.controller.v1.GenerationKey
 	(*GenerationPhase)(nil),       // 11: sallyport.controller.v1.GenerationPhase
-	(*AddressPool_Released)(nil),  // 12: sallyport.controller.v1.AddressPool.Released
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*v1.Transform)(nil),          // 14: sallyport.types.v1.Transform
+	(*ManualKey)(nil),             // 12: sallyport.controller.v1.ManualKey
+	(*ManualPhase)(nil),           // 13: sallyport.controller.v1.ManualPhase
+	(*ManualGuard)(nil),           // 14: sallyport.controller.v1.ManualGuard
+	(*AddressPool_Released)(nil),  // 15: sallyport.controller.v1.AddressPool.Released
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*v1.Transform)(nil),          // 17: sallyport.types.v1.Transform
 }
 var file_sallyport_controller_v1_records_proto_depIdxs = []int32{
-	13, // 0: sallyport.controller.v1.Incarnation.begin_time:type_name -> google.protobuf.Timestamp
-	12, // 1: sallyport.controller.v1.AddressPool.released:type_name -> sallyport.controller.v1.AddressPool.Released
-	13, // 2: sallyport.controller.v1.HostIdentity.not_after:type_name -> google.protobuf.Timestamp
-	13, // 3: sallyport.controller.v1.OperatorIdentity.not_after:type_name -> google.protobuf.Timestamp
-	13, // 4: sallyport.controller.v1.Epoch.begin_times:type_name -> google.protobuf.Timestamp
-	14, // 5: sallyport.controller.v1.GenerationKey.transform:type_name -> sallyport.types.v1.Transform
+	16, // 0: sallyport.controller.v1.Incarnation.begin_time:type_name -> google.protobuf.Timestamp
+	15, // 1: sallyport.controller.v1.AddressPool.released:type_name -> sallyport.controller.v1.AddressPool.Released
+	16, // 2: sallyport.controller.v1.HostIdentity.not_after:type_name -> google.protobuf.Timestamp
+	16, // 3: sallyport.controller.v1.OperatorIdentity.not_after:type_name -> google.protobuf.Timestamp
+	16, // 4: sallyport.controller.v1.Epoch.begin_times:type_name -> google.protobuf.Timestamp
+	17, // 5: sallyport.controller.v1.GenerationKey.transform:type_name -> sallyport.types.v1.Transform
 	0,  // 6: sallyport.controller.v1.GenerationPhase.phase:type_name -> sallyport.controller.v1.Phase
-	14, // 7: sallyport.controller.v1.GenerationPhase.transform:type_name -> sallyport.types.v1.Transform
-	13, // 8: sallyport.controller.v1.AddressPool.Released.free_time:type_name -> google.protobuf.Timestamp
+	17, // 7: sallyport.controller.v1.GenerationPhase.transform:type_name -> sallyport.types.v1.Transform
+	16, // 8: sallyport.controller.v1.AddressPool.Released.free_time:type_name -> google.protobuf.Timestamp
 	9,  // [9:9] is the sub-list for method output_type
 	9,  // [9:9] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
@@ -1211,7 +1455,7 @@ func file_sallyport_controller_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_controller_v1_records_proto_rawDesc), len(file_sallyport_controller_v1_records_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -138,6 +138,222 @@ func (ExpireReason) EnumDescriptor() ([]byte, []int) {
 	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{1}
 }
 
+// Protocol is a security protocol.
+type Protocol int32
+
+const (
+	// ESP.
+	Protocol_PROTOCOL_UNSPECIFIED Protocol = 0
+	// ESP, RFC 4303.
+	Protocol_PROTOCOL_ESP Protocol = 1
+	// AH, RFC 4302.
+	Protocol_PROTOCOL_AH Protocol = 2
+)
+
+// Enum value maps for Protocol.
+var (
+	Protocol_name = map[int32]string{
+		0: "PROTOCOL_UNSPECIFIED",
+		1: "PROTOCOL_ESP",
+		2: "PROTOCOL_AH",
+	}
+	Protocol_value = map[string]int32{
+		"PROTOCOL_UNSPECIFIED": 0,
+		"PROTOCOL_ESP":         1,
+		"PROTOCOL_AH":          2,
+	}
+)
+
+func (x Protocol) Enum() *Protocol {
+	p := new(Protocol)
+	*p = x
+	return p
+}
+
+func (x Protocol) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Protocol) Descriptor() protoreflect.EnumDescriptor {
+	return file_sallyport_fleet_v1_sync_proto_enumTypes[2].Descriptor()
+}
+
+func (Protocol) Type() protoreflect.EnumType {
+	return &file_sallyport_fleet_v1_sync_proto_enumTypes[2]
+}
+
+func (x Protocol) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Protocol.Descriptor instead.
+func (Protocol) EnumDescriptor() ([]byte, []int) {
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{2}
+}
+
+// Mode is the mode of an association, RFC 4301 section 4.1.
+type Mode int32
+
+const (
+	// Tunnel mode.
+	Mode_MODE_UNSPECIFIED Mode = 0
+	// Tunnel mode.
+	Mode_MODE_TUNNEL Mode = 1
+	// Transport mode.
+	Mode_MODE_TRANSPORT Mode = 2
+)
+
+// Enum value maps for Mode.
+var (
+	Mode_name = map[int32]string{
+		0: "MODE_UNSPECIFIED",
+		1: "MODE_TUNNEL",
+		2: "MODE_TRANSPORT",
+	}
+	Mode_value = map[string]int32{
+		"MODE_UNSPECIFIED": 0,
+		"MODE_TUNNEL":      1,
+		"MODE_TRANSPORT":   2,
+	}
+)
+
+func (x Mode) Enum() *Mode {
+	p := new(Mode)
+	*p = x
+	return p
+}
+
+func (x Mode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Mode) Descriptor() protoreflect.EnumDescriptor {
+	return file_sallyport_fleet_v1_sync_proto_enumTypes[3].Descriptor()
+}
+
+func (Mode) Type() protoreflect.EnumType {
+	return &file_sallyport_fleet_v1_sync_proto_enumTypes[3]
+}
+
+func (x Mode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Mode.Descriptor instead.
+func (Mode) EnumDescriptor() ([]byte, []int) {
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{3}
+}
+
+// Encapsulation is what carries an association's packets.
+type Encapsulation int32
+
+const (
+	// UDP.
+	Encapsulation_ENCAPSULATION_UNSPECIFIED Encapsulation = 0
+	// ESP in UDP, RFC 3948.
+	Encapsulation_ENCAPSULATION_UDP Encapsulation = 1
+	// IP protocol 50 or 51; always with AH.
+	Encapsulation_ENCAPSULATION_NATIVE Encapsulation = 2
+)
+
+// Enum value maps for Encapsulation.
+var (
+	Encapsulation_name = map[int32]string{
+		0: "ENCAPSULATION_UNSPECIFIED",
+		1: "ENCAPSULATION_UDP",
+		2: "ENCAPSULATION_NATIVE",
+	}
+	Encapsulation_value = map[string]int32{
+		"ENCAPSULATION_UNSPECIFIED": 0,
+		"ENCAPSULATION_UDP":         1,
+		"ENCAPSULATION_NATIVE":      2,
+	}
+)
+
+func (x Encapsulation) Enum() *Encapsulation {
+	p := new(Encapsulation)
+	*p = x
+	return p
+}
+
+func (x Encapsulation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Encapsulation) Descriptor() protoreflect.EnumDescriptor {
+	return file_sallyport_fleet_v1_sync_proto_enumTypes[4].Descriptor()
+}
+
+func (Encapsulation) Type() protoreflect.EnumType {
+	return &file_sallyport_fleet_v1_sync_proto_enumTypes[4]
+}
+
+func (x Encapsulation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Encapsulation.Descriptor instead.
+func (Encapsulation) EnumDescriptor() ([]byte, []int) {
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{4}
+}
+
+// DontFragment says what the outer header's DF bit is, RFC 4301 section 8.1.
+type DontFragment int32
+
+const (
+	// Copied from the inner header.
+	DontFragment_DONT_FRAGMENT_UNSPECIFIED DontFragment = 0
+	// Copied from the inner header.
+	DontFragment_DONT_FRAGMENT_COPY DontFragment = 1
+	// Set.
+	DontFragment_DONT_FRAGMENT_SET DontFragment = 2
+	// Clear.
+	DontFragment_DONT_FRAGMENT_CLEAR DontFragment = 3
+)
+
+// Enum value maps for DontFragment.
+var (
+	DontFragment_name = map[int32]string{
+		0: "DONT_FRAGMENT_UNSPECIFIED",
+		1: "DONT_FRAGMENT_COPY",
+		2: "DONT_FRAGMENT_SET",
+		3: "DONT_FRAGMENT_CLEAR",
+	}
+	DontFragment_value = map[string]int32{
+		"DONT_FRAGMENT_UNSPECIFIED": 0,
+		"DONT_FRAGMENT_COPY":        1,
+		"DONT_FRAGMENT_SET":         2,
+		"DONT_FRAGMENT_CLEAR":       3,
+	}
+)
+
+func (x DontFragment) Enum() *DontFragment {
+	p := new(DontFragment)
+	*p = x
+	return p
+}
+
+func (x DontFragment) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DontFragment) Descriptor() protoreflect.EnumDescriptor {
+	return file_sallyport_fleet_v1_sync_proto_enumTypes[5].Descriptor()
+}
+
+func (DontFragment) Type() protoreflect.EnumType {
+	return &file_sallyport_fleet_v1_sync_proto_enumTypes[5]
+}
+
+func (x DontFragment) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DontFragment.Descriptor instead.
+func (DontFragment) EnumDescriptor() ([]byte, []int) {
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{5}
+}
+
 // Direction of a security association, seen from the agent that gets it.
 type Direction int32
 
@@ -175,11 +391,11 @@ func (x Direction) String() string {
 }
 
 func (Direction) Descriptor() protoreflect.EnumDescriptor {
-	return file_sallyport_fleet_v1_sync_proto_enumTypes[2].Descriptor()
+	return file_sallyport_fleet_v1_sync_proto_enumTypes[6].Descriptor()
 }
 
 func (Direction) Type() protoreflect.EnumType {
-	return &file_sallyport_fleet_v1_sync_proto_enumTypes[2]
+	return &file_sallyport_fleet_v1_sync_proto_enumTypes[6]
 }
 
 func (x Direction) Number() protoreflect.EnumNumber {
@@ -188,7 +404,7 @@ func (x Direction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Direction.Descriptor instead.
 func (Direction) EnumDescriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{2}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 // SyncRequest is one message from agent to controller.
@@ -1277,8 +1493,14 @@ type Pair struct {
 	RemoteBehindNat bool `protobuf:"varint,8,opt,name=remote_behind_nat,json=remoteBehindNat,proto3" json:"remote_behind_nat,omitempty"`
 	// True when this end is behind NAT.
 	LocalBehindNat bool `protobuf:"varint,9,opt,name=local_behind_nat,json=localBehindNat,proto3" json:"local_behind_nat,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Place in the SPD among the entries that have one: the lowest is asked first. 0 is behind them.
+	Order uint32 `protobuf:"varint,10,opt,name=order,proto3" json:"order,omitempty"`
+	// True when the other end is a manual peer, and remote_host its name. In id its uid stands for a host's.
+	Manual bool `protobuf:"varint,11,opt,name=manual,proto3" json:"manual,omitempty"`
+	// Underlay address of this end, 4 or 16 bytes; empty leaves it to the routes.
+	LocalAddress  []byte `protobuf:"bytes,12,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Pair) Reset() {
@@ -1374,6 +1596,27 @@ func (x *Pair) GetLocalBehindNat() bool {
 	return false
 }
 
+func (x *Pair) GetOrder() uint32 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *Pair) GetManual() bool {
+	if x != nil {
+		return x.Manual
+	}
+	return false
+}
+
+func (x *Pair) GetLocalAddress() []byte {
+	if x != nil {
+		return x.LocalAddress
+	}
+	return nil
+}
+
 // SecurityAssociation is one direction (RFC 4301 section 4.4.2), with its key.
 type SecurityAssociation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1393,12 +1636,25 @@ type SecurityAssociation struct {
 	Key []byte `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
 	// Anti-replay window, packets; 0 means 2048.
 	ReplayWindow uint32 `protobuf:"varint,8,opt,name=replay_window,json=replayWindow,proto3" json:"replay_window,omitempty"`
-	// Limits at which the agent reports Expire with SOFT.
+	// Limits at which the agent reports Expire with SOFT. A manual association may have none.
 	Soft *Lifetime `protobuf:"bytes,9,opt,name=soft,proto3" json:"soft,omitempty"`
-	// Limits at which the agent deletes the association.
-	Hard          *Lifetime `protobuf:"bytes,10,opt,name=hard,proto3" json:"hard,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Limits at which the agent deletes the association. A manual association may have none.
+	Hard *Lifetime `protobuf:"bytes,10,opt,name=hard,proto3" json:"hard,omitempty"`
+	// Security protocol.
+	Protocol Protocol `protobuf:"varint,11,opt,name=protocol,proto3,enum=sallyport.fleet.v1.Protocol" json:"protocol,omitempty"`
+	// Mode.
+	Mode Mode `protobuf:"varint,12,opt,name=mode,proto3,enum=sallyport.fleet.v1.Mode" json:"mode,omitempty"`
+	// What carries the packets.
+	Encapsulation Encapsulation `protobuf:"varint,13,opt,name=encapsulation,proto3,enum=sallyport.fleet.v1.Encapsulation" json:"encapsulation,omitempty"`
+	// DF bit of the outer header, outbound.
+	Df DontFragment `protobuf:"varint,14,opt,name=df,proto3,enum=sallyport.fleet.v1.DontFragment" json:"df,omitempty"`
+	// The key was given by an operator and outlives the agent process: the agent keeps on disk which
+	// sequence numbers of the key it may have used, and uses none twice.
+	Manual bool `protobuf:"varint,15,opt,name=manual,proto3" json:"manual,omitempty"`
+	// Anti-replay is off, RFC 4303 section 3.4.3; never with ESN.
+	NoReplayWindow bool `protobuf:"varint,16,opt,name=no_replay_window,json=noReplayWindow,proto3" json:"no_replay_window,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SecurityAssociation) Reset() {
@@ -1499,6 +1755,48 @@ func (x *SecurityAssociation) GetHard() *Lifetime {
 		return x.Hard
 	}
 	return nil
+}
+
+func (x *SecurityAssociation) GetProtocol() Protocol {
+	if x != nil {
+		return x.Protocol
+	}
+	return Protocol_PROTOCOL_UNSPECIFIED
+}
+
+func (x *SecurityAssociation) GetMode() Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return Mode_MODE_UNSPECIFIED
+}
+
+func (x *SecurityAssociation) GetEncapsulation() Encapsulation {
+	if x != nil {
+		return x.Encapsulation
+	}
+	return Encapsulation_ENCAPSULATION_UNSPECIFIED
+}
+
+func (x *SecurityAssociation) GetDf() DontFragment {
+	if x != nil {
+		return x.Df
+	}
+	return DontFragment_DONT_FRAGMENT_UNSPECIFIED
+}
+
+func (x *SecurityAssociation) GetManual() bool {
+	if x != nil {
+		return x.Manual
+	}
+	return false
+}
+
+func (x *SecurityAssociation) GetNoReplayWindow() bool {
+	if x != nil {
+		return x.NoReplayWindow
+	}
+	return false
 }
 
 // Lifetime limits a security association.
@@ -1709,7 +2007,7 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"behind_nat\x18\x04 \x01(\bR\tbehindNat\x12\x1e\n" +
 	"\x03mtu\x18\x05 \x01(\rB\f\xbaH\t*\a\x18\xff\xff\x03(\x80\n" +
-	"R\x03mtu\"\xa5\x03\n" +
+	"R\x03mtu\"\x81\x04\n" +
 	"\x04Pair\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x02id\x12(\n" +
 	"\vremote_host\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
@@ -1721,7 +2019,11 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\vremote_port\x18\a \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\n" +
 	"remotePort\x12*\n" +
 	"\x11remote_behind_nat\x18\b \x01(\bR\x0fremoteBehindNat\x12(\n" +
-	"\x10local_behind_nat\x18\t \x01(\bR\x0elocalBehindNat\"\xe2\x03\n" +
+	"\x10local_behind_nat\x18\t \x01(\bR\x0elocalBehindNat\x12\x14\n" +
+	"\x05order\x18\n" +
+	" \x01(\rR\x05order\x12\x16\n" +
+	"\x06manual\x18\v \x01(\bR\x06manual\x12,\n" +
+	"\rlocal_address\x18\f \x01(\fB\a\xbaH\x04z\x02\x18\x10R\flocalAddress\"\x9b\a\n" +
 	"\x13SecurityAssociation\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x02id\x12\x1b\n" +
 	"\x04pair\x18\x02 \x01(\fB\a\xbaH\x04z\x02h\x10R\x04pair\x12'\n" +
@@ -1733,10 +2035,17 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\x03spi\x18\x05 \x01(\rB\b\xbaH\x05*\x03(\x80\x02R\x03spi\x12C\n" +
 	"\ttransform\x18\x06 \x01(\v2\x1d.sallyport.types.v1.TransformB\x06\xbaH\x03\xc8\x01\x01R\ttransform\x12\x1f\n" +
 	"\x03key\x18\a \x01(\fB\r\xbaH\az\x05\x10\x10\x18\x80\x02\x80\x01\x01R\x03key\x12-\n" +
-	"\rreplay_window\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x80 R\freplayWindow\x128\n" +
-	"\x04soft\x18\t \x01(\v2\x1c.sallyport.fleet.v1.LifetimeB\x06\xbaH\x03\xc8\x01\x01R\x04soft\x128\n" +
+	"\rreplay_window\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x80 R\freplayWindow\x120\n" +
+	"\x04soft\x18\t \x01(\v2\x1c.sallyport.fleet.v1.LifetimeR\x04soft\x120\n" +
 	"\x04hard\x18\n" +
-	" \x01(\v2\x1c.sallyport.fleet.v1.LifetimeB\x06\xbaH\x03\xc8\x01\x01R\x04hard\"q\n" +
+	" \x01(\v2\x1c.sallyport.fleet.v1.LifetimeR\x04hard\x12B\n" +
+	"\bprotocol\x18\v \x01(\x0e2\x1c.sallyport.fleet.v1.ProtocolB\b\xbaH\x05\x82\x01\x02\x10\x01R\bprotocol\x126\n" +
+	"\x04mode\x18\f \x01(\x0e2\x18.sallyport.fleet.v1.ModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12Q\n" +
+	"\rencapsulation\x18\r \x01(\x0e2!.sallyport.fleet.v1.EncapsulationB\b\xbaH\x05\x82\x01\x02\x10\x01R\rencapsulation\x12:\n" +
+	"\x02df\x18\x0e \x01(\x0e2 .sallyport.fleet.v1.DontFragmentB\b\xbaH\x05\x82\x01\x02\x10\x01R\x02df\x12\x16\n" +
+	"\x06manual\x18\x0f \x01(\bR\x06manual\x12(\n" +
+	"\x10no_replay_window\x18\x10 \x01(\bR\x0enoReplayWindow:z\xbaHw\x1au\n" +
+	"\blifetime\x128an association whose key a controller made has lifetimes\x1a/this.manual || has(this.soft) && has(this.hard)\"q\n" +
 	"\bLifetime\x125\n" +
 	"\x04time\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01R\x04time\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x18\n" +
@@ -1751,7 +2060,24 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\fExpireReason\x12\x1d\n" +
 	"\x19EXPIRE_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EXPIRE_REASON_SOFT\x10\x01\x12\x16\n" +
-	"\x12EXPIRE_REASON_HARD\x10\x02*U\n" +
+	"\x12EXPIRE_REASON_HARD\x10\x02*G\n" +
+	"\bProtocol\x12\x18\n" +
+	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fPROTOCOL_ESP\x10\x01\x12\x0f\n" +
+	"\vPROTOCOL_AH\x10\x02*A\n" +
+	"\x04Mode\x12\x14\n" +
+	"\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vMODE_TUNNEL\x10\x01\x12\x12\n" +
+	"\x0eMODE_TRANSPORT\x10\x02*_\n" +
+	"\rEncapsulation\x12\x1d\n" +
+	"\x19ENCAPSULATION_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11ENCAPSULATION_UDP\x10\x01\x12\x18\n" +
+	"\x14ENCAPSULATION_NATIVE\x10\x02*u\n" +
+	"\fDontFragment\x12\x1d\n" +
+	"\x19DONT_FRAGMENT_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12DONT_FRAGMENT_COPY\x10\x01\x12\x15\n" +
+	"\x11DONT_FRAGMENT_SET\x10\x02\x12\x17\n" +
+	"\x13DONT_FRAGMENT_CLEAR\x10\x03*U\n" +
 	"\tDirection\x12\x19\n" +
 	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11DIRECTION_INBOUND\x10\x01\x12\x16\n" +
@@ -1771,72 +2097,80 @@ func file_sallyport_fleet_v1_sync_proto_rawDescGZIP() []byte {
 	return file_sallyport_fleet_v1_sync_proto_rawDescData
 }
 
-var file_sallyport_fleet_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_sallyport_fleet_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
 var file_sallyport_fleet_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_sallyport_fleet_v1_sync_proto_goTypes = []any{
 	(NackReason)(0),             // 0: sallyport.fleet.v1.NackReason
 	(ExpireReason)(0),           // 1: sallyport.fleet.v1.ExpireReason
-	(Direction)(0),              // 2: sallyport.fleet.v1.Direction
-	(*SyncRequest)(nil),         // 3: sallyport.fleet.v1.SyncRequest
-	(*Hello)(nil),               // 4: sallyport.fleet.v1.Hello
-	(*Inventory)(nil),           // 5: sallyport.fleet.v1.Inventory
-	(*Ack)(nil),                 // 6: sallyport.fleet.v1.Ack
-	(*Nack)(nil),                // 7: sallyport.fleet.v1.Nack
-	(*HostReport)(nil),          // 8: sallyport.fleet.v1.HostReport
-	(*Expire)(nil),              // 9: sallyport.fleet.v1.Expire
-	(*SyncResponse)(nil),        // 10: sallyport.fleet.v1.SyncResponse
-	(*Welcome)(nil),             // 11: sallyport.fleet.v1.Welcome
-	(*Update)(nil),              // 12: sallyport.fleet.v1.Update
-	(*Remove)(nil),              // 13: sallyport.fleet.v1.Remove
-	(*Removed)(nil),             // 14: sallyport.fleet.v1.Removed
-	(*HostConfig)(nil),          // 15: sallyport.fleet.v1.HostConfig
-	(*Pair)(nil),                // 16: sallyport.fleet.v1.Pair
-	(*SecurityAssociation)(nil), // 17: sallyport.fleet.v1.SecurityAssociation
-	(*Lifetime)(nil),            // 18: sallyport.fleet.v1.Lifetime
-	(*Inventory_Entry)(nil),     // 19: sallyport.fleet.v1.Inventory.Entry
-	nil,                         // 20: sallyport.fleet.v1.HostReport.DropsEntry
-	(*v1.Position)(nil),         // 21: sallyport.types.v1.Position
-	(*durationpb.Duration)(nil), // 22: google.protobuf.Duration
-	(*v1.TrafficSelector)(nil),  // 23: sallyport.types.v1.TrafficSelector
-	(*v1.Transform)(nil),        // 24: sallyport.types.v1.Transform
+	(Protocol)(0),               // 2: sallyport.fleet.v1.Protocol
+	(Mode)(0),                   // 3: sallyport.fleet.v1.Mode
+	(Encapsulation)(0),          // 4: sallyport.fleet.v1.Encapsulation
+	(DontFragment)(0),           // 5: sallyport.fleet.v1.DontFragment
+	(Direction)(0),              // 6: sallyport.fleet.v1.Direction
+	(*SyncRequest)(nil),         // 7: sallyport.fleet.v1.SyncRequest
+	(*Hello)(nil),               // 8: sallyport.fleet.v1.Hello
+	(*Inventory)(nil),           // 9: sallyport.fleet.v1.Inventory
+	(*Ack)(nil),                 // 10: sallyport.fleet.v1.Ack
+	(*Nack)(nil),                // 11: sallyport.fleet.v1.Nack
+	(*HostReport)(nil),          // 12: sallyport.fleet.v1.HostReport
+	(*Expire)(nil),              // 13: sallyport.fleet.v1.Expire
+	(*SyncResponse)(nil),        // 14: sallyport.fleet.v1.SyncResponse
+	(*Welcome)(nil),             // 15: sallyport.fleet.v1.Welcome
+	(*Update)(nil),              // 16: sallyport.fleet.v1.Update
+	(*Remove)(nil),              // 17: sallyport.fleet.v1.Remove
+	(*Removed)(nil),             // 18: sallyport.fleet.v1.Removed
+	(*HostConfig)(nil),          // 19: sallyport.fleet.v1.HostConfig
+	(*Pair)(nil),                // 20: sallyport.fleet.v1.Pair
+	(*SecurityAssociation)(nil), // 21: sallyport.fleet.v1.SecurityAssociation
+	(*Lifetime)(nil),            // 22: sallyport.fleet.v1.Lifetime
+	(*Inventory_Entry)(nil),     // 23: sallyport.fleet.v1.Inventory.Entry
+	nil,                         // 24: sallyport.fleet.v1.HostReport.DropsEntry
+	(*v1.Position)(nil),         // 25: sallyport.types.v1.Position
+	(*durationpb.Duration)(nil), // 26: google.protobuf.Duration
+	(*v1.TrafficSelector)(nil),  // 27: sallyport.types.v1.TrafficSelector
+	(*v1.Transform)(nil),        // 28: sallyport.types.v1.Transform
 }
 var file_sallyport_fleet_v1_sync_proto_depIdxs = []int32{
-	4,  // 0: sallyport.fleet.v1.SyncRequest.hello:type_name -> sallyport.fleet.v1.Hello
-	5,  // 1: sallyport.fleet.v1.SyncRequest.inventory:type_name -> sallyport.fleet.v1.Inventory
-	6,  // 2: sallyport.fleet.v1.SyncRequest.ack:type_name -> sallyport.fleet.v1.Ack
-	7,  // 3: sallyport.fleet.v1.SyncRequest.nack:type_name -> sallyport.fleet.v1.Nack
-	8,  // 4: sallyport.fleet.v1.SyncRequest.report:type_name -> sallyport.fleet.v1.HostReport
-	9,  // 5: sallyport.fleet.v1.SyncRequest.expire:type_name -> sallyport.fleet.v1.Expire
-	21, // 6: sallyport.fleet.v1.Hello.seen:type_name -> sallyport.types.v1.Position
-	8,  // 7: sallyport.fleet.v1.Hello.report:type_name -> sallyport.fleet.v1.HostReport
-	19, // 8: sallyport.fleet.v1.Inventory.entries:type_name -> sallyport.fleet.v1.Inventory.Entry
+	8,  // 0: sallyport.fleet.v1.SyncRequest.hello:type_name -> sallyport.fleet.v1.Hello
+	9,  // 1: sallyport.fleet.v1.SyncRequest.inventory:type_name -> sallyport.fleet.v1.Inventory
+	10, // 2: sallyport.fleet.v1.SyncRequest.ack:type_name -> sallyport.fleet.v1.Ack
+	11, // 3: sallyport.fleet.v1.SyncRequest.nack:type_name -> sallyport.fleet.v1.Nack
+	12, // 4: sallyport.fleet.v1.SyncRequest.report:type_name -> sallyport.fleet.v1.HostReport
+	13, // 5: sallyport.fleet.v1.SyncRequest.expire:type_name -> sallyport.fleet.v1.Expire
+	25, // 6: sallyport.fleet.v1.Hello.seen:type_name -> sallyport.types.v1.Position
+	12, // 7: sallyport.fleet.v1.Hello.report:type_name -> sallyport.fleet.v1.HostReport
+	23, // 8: sallyport.fleet.v1.Inventory.entries:type_name -> sallyport.fleet.v1.Inventory.Entry
 	0,  // 9: sallyport.fleet.v1.Nack.reason:type_name -> sallyport.fleet.v1.NackReason
-	20, // 10: sallyport.fleet.v1.HostReport.drops:type_name -> sallyport.fleet.v1.HostReport.DropsEntry
+	24, // 10: sallyport.fleet.v1.HostReport.drops:type_name -> sallyport.fleet.v1.HostReport.DropsEntry
 	1,  // 11: sallyport.fleet.v1.Expire.reason:type_name -> sallyport.fleet.v1.ExpireReason
-	11, // 12: sallyport.fleet.v1.SyncResponse.welcome:type_name -> sallyport.fleet.v1.Welcome
-	12, // 13: sallyport.fleet.v1.SyncResponse.update:type_name -> sallyport.fleet.v1.Update
-	13, // 14: sallyport.fleet.v1.SyncResponse.remove:type_name -> sallyport.fleet.v1.Remove
-	21, // 15: sallyport.fleet.v1.SyncResponse.position:type_name -> sallyport.types.v1.Position
-	14, // 16: sallyport.fleet.v1.SyncResponse.removed:type_name -> sallyport.fleet.v1.Removed
-	21, // 17: sallyport.fleet.v1.Welcome.position:type_name -> sallyport.types.v1.Position
-	22, // 18: sallyport.fleet.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
-	15, // 19: sallyport.fleet.v1.Update.config:type_name -> sallyport.fleet.v1.HostConfig
-	16, // 20: sallyport.fleet.v1.Update.pair:type_name -> sallyport.fleet.v1.Pair
-	17, // 21: sallyport.fleet.v1.Update.security_association:type_name -> sallyport.fleet.v1.SecurityAssociation
-	23, // 22: sallyport.fleet.v1.Pair.local:type_name -> sallyport.types.v1.TrafficSelector
-	23, // 23: sallyport.fleet.v1.Pair.remote:type_name -> sallyport.types.v1.TrafficSelector
-	2,  // 24: sallyport.fleet.v1.SecurityAssociation.direction:type_name -> sallyport.fleet.v1.Direction
-	24, // 25: sallyport.fleet.v1.SecurityAssociation.transform:type_name -> sallyport.types.v1.Transform
-	18, // 26: sallyport.fleet.v1.SecurityAssociation.soft:type_name -> sallyport.fleet.v1.Lifetime
-	18, // 27: sallyport.fleet.v1.SecurityAssociation.hard:type_name -> sallyport.fleet.v1.Lifetime
-	22, // 28: sallyport.fleet.v1.Lifetime.time:type_name -> google.protobuf.Duration
-	3,  // 29: sallyport.fleet.v1.SyncService.Sync:input_type -> sallyport.fleet.v1.SyncRequest
-	10, // 30: sallyport.fleet.v1.SyncService.Sync:output_type -> sallyport.fleet.v1.SyncResponse
-	30, // [30:31] is the sub-list for method output_type
-	29, // [29:30] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	15, // 12: sallyport.fleet.v1.SyncResponse.welcome:type_name -> sallyport.fleet.v1.Welcome
+	16, // 13: sallyport.fleet.v1.SyncResponse.update:type_name -> sallyport.fleet.v1.Update
+	17, // 14: sallyport.fleet.v1.SyncResponse.remove:type_name -> sallyport.fleet.v1.Remove
+	25, // 15: sallyport.fleet.v1.SyncResponse.position:type_name -> sallyport.types.v1.Position
+	18, // 16: sallyport.fleet.v1.SyncResponse.removed:type_name -> sallyport.fleet.v1.Removed
+	25, // 17: sallyport.fleet.v1.Welcome.position:type_name -> sallyport.types.v1.Position
+	26, // 18: sallyport.fleet.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
+	19, // 19: sallyport.fleet.v1.Update.config:type_name -> sallyport.fleet.v1.HostConfig
+	20, // 20: sallyport.fleet.v1.Update.pair:type_name -> sallyport.fleet.v1.Pair
+	21, // 21: sallyport.fleet.v1.Update.security_association:type_name -> sallyport.fleet.v1.SecurityAssociation
+	27, // 22: sallyport.fleet.v1.Pair.local:type_name -> sallyport.types.v1.TrafficSelector
+	27, // 23: sallyport.fleet.v1.Pair.remote:type_name -> sallyport.types.v1.TrafficSelector
+	6,  // 24: sallyport.fleet.v1.SecurityAssociation.direction:type_name -> sallyport.fleet.v1.Direction
+	28, // 25: sallyport.fleet.v1.SecurityAssociation.transform:type_name -> sallyport.types.v1.Transform
+	22, // 26: sallyport.fleet.v1.SecurityAssociation.soft:type_name -> sallyport.fleet.v1.Lifetime
+	22, // 27: sallyport.fleet.v1.SecurityAssociation.hard:type_name -> sallyport.fleet.v1.Lifetime
+	2,  // 28: sallyport.fleet.v1.SecurityAssociation.protocol:type_name -> sallyport.fleet.v1.Protocol
+	3,  // 29: sallyport.fleet.v1.SecurityAssociation.mode:type_name -> sallyport.fleet.v1.Mode
+	4,  // 30: sallyport.fleet.v1.SecurityAssociation.encapsulation:type_name -> sallyport.fleet.v1.Encapsulation
+	5,  // 31: sallyport.fleet.v1.SecurityAssociation.df:type_name -> sallyport.fleet.v1.DontFragment
+	26, // 32: sallyport.fleet.v1.Lifetime.time:type_name -> google.protobuf.Duration
+	7,  // 33: sallyport.fleet.v1.SyncService.Sync:input_type -> sallyport.fleet.v1.SyncRequest
+	14, // 34: sallyport.fleet.v1.SyncService.Sync:output_type -> sallyport.fleet.v1.SyncResponse
+	34, // [34:35] is the sub-list for method output_type
+	33, // [33:34] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_fleet_v1_sync_proto_init() }
@@ -1869,7 +2203,7 @@ func file_sallyport_fleet_v1_sync_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_fleet_v1_sync_proto_rawDesc), len(file_sallyport_fleet_v1_sync_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      7,
 			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,

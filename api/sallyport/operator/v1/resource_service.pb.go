@@ -38,6 +38,8 @@ const (
 	Kind_KIND_SECURITY_ASSOCIATION Kind = 4
 	// Event.
 	Kind_KIND_EVENT Kind = 5
+	// ManualPeer.
+	Kind_KIND_MANUAL_PEER Kind = 6
 )
 
 // Enum value maps for Kind.
@@ -49,6 +51,7 @@ var (
 		3: "KIND_JOIN_TOKEN",
 		4: "KIND_SECURITY_ASSOCIATION",
 		5: "KIND_EVENT",
+		6: "KIND_MANUAL_PEER",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":          0,
@@ -57,6 +60,7 @@ var (
 		"KIND_JOIN_TOKEN":           3,
 		"KIND_SECURITY_ASSOCIATION": 4,
 		"KIND_EVENT":                5,
+		"KIND_MANUAL_PEER":          6,
 	}
 )
 
@@ -775,11 +779,11 @@ func (*DeleteResponse) Descriptor() ([]byte, []int) {
 // ApplyRequest carries whole resources.
 type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The resources: hosts and policies.
+	// The resources: hosts, policies and manual peers.
 	Resources []*Resource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
 	// Check and compare only.
 	DryRun bool `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	// Delete hosts and policies that prune_selector selects and that are not in this request.
+	// Delete hosts, policies and manual peers that prune_selector selects and that are not in this request.
 	Prune bool `protobuf:"varint,3,opt,name=prune,proto3" json:"prune,omitempty"`
 	// Label selector; required with prune.
 	PruneSelector string `protobuf:"bytes,4,opt,name=prune_selector,json=pruneSelector,proto3" json:"prune_selector,omitempty"`
@@ -1187,7 +1191,7 @@ const file_sallyport_operator_v1_resource_service_proto_rawDesc = "" +
 	"\rWatchResponse\x125\n" +
 	"\x04type\x18\x01 \x01(\x0e2!.sallyport.operator.v1.ChangeTypeR\x04type\x12;\n" +
 	"\bresource\x18\x02 \x01(\v2\x1f.sallyport.operator.v1.ResourceR\bresource\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision*\x80\x01\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision*\x96\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_HOST\x10\x01\x12\x0f\n" +
@@ -1195,7 +1199,8 @@ const file_sallyport_operator_v1_resource_service_proto_rawDesc = "" +
 	"\x0fKIND_JOIN_TOKEN\x10\x03\x12\x1d\n" +
 	"\x19KIND_SECURITY_ASSOCIATION\x10\x04\x12\x0e\n" +
 	"\n" +
-	"KIND_EVENT\x10\x05*\xae\x01\n" +
+	"KIND_EVENT\x10\x05\x12\x14\n" +
+	"\x10KIND_MANUAL_PEER\x10\x06*\xae\x01\n" +
 	"\vApplyAction\x12\x1c\n" +
 	"\x18APPLY_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14APPLY_ACTION_CREATED\x10\x01\x12\x18\n" +

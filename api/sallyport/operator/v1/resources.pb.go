@@ -121,6 +121,7 @@ type Resource struct {
 	//	*Resource_JoinToken
 	//	*Resource_SecurityAssociation
 	//	*Resource_Event
+	//	*Resource_ManualPeer
 	Kind          isResource_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -208,6 +209,15 @@ func (x *Resource) GetEvent() *Event {
 	return nil
 }
 
+func (x *Resource) GetManualPeer() *ManualPeer {
+	if x != nil {
+		if x, ok := x.Kind.(*Resource_ManualPeer); ok {
+			return x.ManualPeer
+		}
+	}
+	return nil
+}
+
 type isResource_Kind interface {
 	isResource_Kind()
 }
@@ -237,6 +247,11 @@ type Resource_Event struct {
 	Event *Event `protobuf:"bytes,5,opt,name=event,proto3,oneof"`
 }
 
+type Resource_ManualPeer struct {
+	// The other end of security associations whose keys an operator gives.
+	ManualPeer *ManualPeer `protobuf:"bytes,6,opt,name=manual_peer,json=manualPeer,proto3,oneof"`
+}
+
 func (*Resource_Host) isResource_Kind() {}
 
 func (*Resource_Policy) isResource_Kind() {}
@@ -246,6 +261,8 @@ func (*Resource_JoinToken) isResource_Kind() {}
 func (*Resource_SecurityAssociation) isResource_Kind() {}
 
 func (*Resource_Event) isResource_Kind() {}
+
+func (*Resource_ManualPeer) isResource_Kind() {}
 
 // Host is a machine that runs sallyport-agent.
 type Host struct {
@@ -680,10 +697,14 @@ type PolicySpec struct {
 	Priority int32 `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`
 	// When associations are made. Only "always" exists yet; it is also the default, and stored.
 	Start string `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
-	// Cryptography: aes128gcm16, aes256gcm16 or chacha20poly1305; the default, stored, is aes256gcm16.
+	// Cryptography, in strongSwan's words: a combined mode such as aes128gcm16 or chacha20poly1305, or a
+	// cipher and an integrity algorithm such as aes256-sha512 or null-sha256, and then "-esn" (the default)
+	// or "-noesn". The default, stored, is aes256gcm16.
 	Proposal string `protobuf:"bytes,5,opt,name=proposal,proto3" json:"proposal,omitempty"`
 	// Limits of the associations; unset fields have defaults.
-	Lifetime      *PolicyLifetime `protobuf:"bytes,6,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	Lifetime *PolicyLifetime `protobuf:"bytes,6,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// Allows an algorithm in proposal that RFC 8221 says SHOULD NOT be used: 3des.
+	Insecure      bool `protobuf:"varint,7,opt,name=insecure,proto3" json:"insecure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -758,6 +779,13 @@ func (x *PolicySpec) GetLifetime() *PolicyLifetime {
 		return x.Lifetime
 	}
 	return nil
+}
+
+func (x *PolicySpec) GetInsecure() bool {
+	if x != nil {
+		return x.Insecure
+	}
+	return false
 }
 
 // PolicyLifetime limits associations. Rekey limits are jittered by up to a tenth, downwards.
@@ -1134,6 +1162,394 @@ func (x *JoinTokenStatus) GetUseCount() uint32 {
 	return 0
 }
 
+// ManualPeer is the other end of a pair of security associations whose keys an operator gives (manual
+// keying, RFC 4301 section 4.5.1): a peer that speaks no IKE.
+type ManualPeer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Metadata.
+	Metadata *Metadata `protobuf:"bytes,1,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What the operator wants.
+	Spec *ManualPeerSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	// What is.
+	Status        *ManualPeerStatus `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManualPeer) Reset() {
+	*x = ManualPeer{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManualPeer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManualPeer) ProtoMessage() {}
+
+func (x *ManualPeer) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManualPeer.ProtoReflect.Descriptor instead.
+func (*ManualPeer) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ManualPeer) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *ManualPeer) GetSpec() *ManualPeerSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *ManualPeer) GetStatus() *ManualPeerStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// ManualPeerSpec describes both associations and the traffic that they protect. Defaults are stored.
+type ManualPeerSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the host that serves the peer. It need not exist yet.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// Traffic of the host's end: "ADDRESSES [PROTOCOL[/PORTS]]", for example "10.1.0.0/16",
+	// "192.0.2.1-192.0.2.9 tcp/443" or "any4".
+	Local []string `protobuf:"bytes,2,rep,name=local,proto3" json:"local,omitempty"`
+	// Traffic of the peer's end, likewise.
+	Remote []string `protobuf:"bytes,3,rep,name=remote,proto3" json:"remote,omitempty"`
+	// Mode: tunnel (the default) or transport.
+	Mode string `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Security protocol: esp (the default) or ah.
+	Protocol string `protobuf:"bytes,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// Cryptography as in PolicySpec.proposal, without "-esn"; default aes256-sha256. With ah an integrity
+	// algorithm alone; default sha256. Not one that counts its nonces: RFC 8221 section 3.
+	Proposal string `protobuf:"bytes,6,opt,name=proposal,proto3" json:"proposal,omitempty"`
+	// Allows an algorithm in proposal that RFC 8221 says SHOULD NOT be used: 3des.
+	Insecure bool `protobuf:"varint,7,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	// Extended (64-bit) sequence numbers; the default is true. Both ends must agree.
+	Esn *bool `protobuf:"varint,8,opt,name=esn,proto3,oneof" json:"esn,omitempty"`
+	// What carries the packets: udp (the default with esp) or native, IP protocol 50 or 51.
+	Encapsulation string `protobuf:"bytes,9,opt,name=encapsulation,proto3" json:"encapsulation,omitempty"`
+	// Outer address of the host's end; empty leaves it to the host's routes.
+	LocalAddress string `protobuf:"bytes,10,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	// Outer address of the peer, with udp also address:port; the default port, not stored, is 4500.
+	RemoteAddress string `protobuf:"bytes,11,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
+	// Place in the host's SPD among the entries that have one: the lowest is asked first. 0 is behind them.
+	Order uint32 `protobuf:"varint,12,opt,name=order,proto3" json:"order,omitempty"`
+	// Anti-replay window of the inbound association, packets; the default is 2048. -1 is none, without esn only:
+	// for a peer that begins its sequence numbers again when it restarts (RFC 4303 section 3.3.3).
+	ReplayWindow int32 `protobuf:"varint,13,opt,name=replay_window,json=replayWindow,proto3" json:"replay_window,omitempty"`
+	// DF bit of the outer header: copy (the default), set or clear.
+	Df string `protobuf:"bytes,14,opt,name=df,proto3" json:"df,omitempty"`
+	// What the host opens.
+	Inbound *ManualAssociation `protobuf:"bytes,15,opt,name=inbound,proto3" json:"inbound,omitempty"`
+	// What the host seals.
+	Outbound      *ManualAssociation `protobuf:"bytes,16,opt,name=outbound,proto3" json:"outbound,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManualPeerSpec) Reset() {
+	*x = ManualPeerSpec{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManualPeerSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManualPeerSpec) ProtoMessage() {}
+
+func (x *ManualPeerSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManualPeerSpec.ProtoReflect.Descriptor instead.
+func (*ManualPeerSpec) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ManualPeerSpec) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ManualPeerSpec) GetLocal() []string {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *ManualPeerSpec) GetRemote() []string {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *ManualPeerSpec) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *ManualPeerSpec) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *ManualPeerSpec) GetProposal() string {
+	if x != nil {
+		return x.Proposal
+	}
+	return ""
+}
+
+func (x *ManualPeerSpec) GetInsecure() bool {
+	if x != nil {
+		return x.Insecure
+	}
+	return false
+}
+
+func (x *ManualPeerSpec) GetEsn() bool {
+	if x != nil && x.Esn != nil {
+		return *x.Esn
+	}
+	return false
+}
+
+func (x *ManualPeerSpec) GetEncapsulation() string {
+	if x != nil {
+		return x.Encapsulation
+	}
+	return ""
+}
+
+func (x *ManualPeerSpec) GetLocalAddress() string {
+	if x != nil {
+		return x.LocalAddress
+	}
+	return ""
+}
+
+func (x *ManualPeerSpec) GetRemoteAddress() string {
+	if x != nil {
+		return x.RemoteAddress
+	}
+	return ""
+}
+
+func (x *ManualPeerSpec) GetOrder() uint32 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *ManualPeerSpec) GetReplayWindow() int32 {
+	if x != nil {
+		return x.ReplayWindow
+	}
+	return 0
+}
+
+func (x *ManualPeerSpec) GetDf() string {
+	if x != nil {
+		return x.Df
+	}
+	return ""
+}
+
+func (x *ManualPeerSpec) GetInbound() *ManualAssociation {
+	if x != nil {
+		return x.Inbound
+	}
+	return nil
+}
+
+func (x *ManualPeerSpec) GetOutbound() *ManualAssociation {
+	if x != nil {
+		return x.Outbound
+	}
+	return nil
+}
+
+// ManualAssociation is what one direction has of its own.
+type ManualAssociation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Security Parameters Index, 256 or above. That of the inbound direction is below 0x01000000: those
+	// above are given out by controllers.
+	Spi uint32 `protobuf:"varint,1,opt,name=spi,proto3" json:"spi,omitempty"`
+	// Key material, 0x and hexadecimal digits: encryption key, then integrity key. Written, never shown: a
+	// controller answers "[redacted]". Empty, or that word, keeps the key there is.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Tells keys apart without showing them. Set by the controller.
+	Fingerprint   string `protobuf:"bytes,3,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManualAssociation) Reset() {
+	*x = ManualAssociation{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManualAssociation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManualAssociation) ProtoMessage() {}
+
+func (x *ManualAssociation) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManualAssociation.ProtoReflect.Descriptor instead.
+func (*ManualAssociation) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ManualAssociation) GetSpi() uint32 {
+	if x != nil {
+		return x.Spi
+	}
+	return 0
+}
+
+func (x *ManualAssociation) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ManualAssociation) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+// ManualPeerStatus is what came of a manual peer.
+type ManualPeerStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Generation of the associations: each change of them makes the next.
+	Generation uint32 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Identifier of the associations, hexadecimal, as agents log it.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// True when the host's agent has installed both.
+	Installed bool `protobuf:"varint,3,opt,name=installed,proto3" json:"installed,omitempty"`
+	// What is wrong, for example HostMissing.
+	Conditions    []*Condition `protobuf:"bytes,4,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManualPeerStatus) Reset() {
+	*x = ManualPeerStatus{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManualPeerStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManualPeerStatus) ProtoMessage() {}
+
+func (x *ManualPeerStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManualPeerStatus.ProtoReflect.Descriptor instead.
+func (*ManualPeerStatus) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ManualPeerStatus) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ManualPeerStatus) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ManualPeerStatus) GetInstalled() bool {
+	if x != nil {
+		return x.Installed
+	}
+	return false
+}
+
+func (x *ManualPeerStatus) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
 // SecurityAssociation is one direction of protected traffic (RFC 4301 section 4.1); read-only.
 type SecurityAssociation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1148,7 +1564,7 @@ type SecurityAssociation struct {
 
 func (x *SecurityAssociation) Reset() {
 	*x = SecurityAssociation{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[13]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1576,7 @@ func (x *SecurityAssociation) String() string {
 func (*SecurityAssociation) ProtoMessage() {}
 
 func (x *SecurityAssociation) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[13]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1589,7 @@ func (x *SecurityAssociation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecurityAssociation.ProtoReflect.Descriptor instead.
 func (*SecurityAssociation) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SecurityAssociation) GetMetadata() *Metadata {
@@ -1219,7 +1635,7 @@ type SecurityAssociationStatus struct {
 
 func (x *SecurityAssociationStatus) Reset() {
 	*x = SecurityAssociationStatus{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[14]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1647,7 @@ func (x *SecurityAssociationStatus) String() string {
 func (*SecurityAssociationStatus) ProtoMessage() {}
 
 func (x *SecurityAssociationStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[14]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1660,7 @@ func (x *SecurityAssociationStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecurityAssociationStatus.ProtoReflect.Descriptor instead.
 func (*SecurityAssociationStatus) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SecurityAssociationStatus) GetSource() string {
@@ -1330,7 +1746,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[15]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1758,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[15]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1771,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Event) GetMetadata() *Metadata {
@@ -1393,7 +1809,7 @@ type EventStatus struct {
 
 func (x *EventStatus) Reset() {
 	*x = EventStatus{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[16]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1405,7 +1821,7 @@ func (x *EventStatus) String() string {
 func (*EventStatus) ProtoMessage() {}
 
 func (x *EventStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[16]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1418,7 +1834,7 @@ func (x *EventStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventStatus.ProtoReflect.Descriptor instead.
 func (*EventStatus) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EventStatus) GetTime() *timestamppb.Timestamp {
@@ -1478,7 +1894,7 @@ type JoinTokenStatus_Use struct {
 
 func (x *JoinTokenStatus_Use) Reset() {
 	*x = JoinTokenStatus_Use{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[19]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1906,7 @@ func (x *JoinTokenStatus_Use) String() string {
 func (*JoinTokenStatus_Use) ProtoMessage() {}
 
 func (x *JoinTokenStatus_Use) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[19]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,14 +1957,16 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"createTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdf\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x03\n" +
 	"\bResource\x121\n" +
 	"\x04host\x18\x01 \x01(\v2\x1b.sallyport.operator.v1.HostH\x00R\x04host\x127\n" +
 	"\x06policy\x18\x02 \x01(\v2\x1d.sallyport.operator.v1.PolicyH\x00R\x06policy\x12A\n" +
 	"\n" +
 	"join_token\x18\x03 \x01(\v2 .sallyport.operator.v1.JoinTokenH\x00R\tjoinToken\x12_\n" +
 	"\x14security_association\x18\x04 \x01(\v2*.sallyport.operator.v1.SecurityAssociationH\x00R\x13securityAssociation\x124\n" +
-	"\x05event\x18\x05 \x01(\v2\x1c.sallyport.operator.v1.EventH\x00R\x05eventB\r\n" +
+	"\x05event\x18\x05 \x01(\v2\x1c.sallyport.operator.v1.EventH\x00R\x05event\x12D\n" +
+	"\vmanual_peer\x18\x06 \x01(\v2!.sallyport.operator.v1.ManualPeerH\x00R\n" +
+	"manualPeerB\r\n" +
 	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xbb\x01\n" +
 	"\x04Host\x12C\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x123\n" +
@@ -1585,7 +2003,7 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\x06Policy\x12C\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12=\n" +
 	"\x04spec\x18\x02 \x01(\v2!.sallyport.operator.v1.PolicySpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12;\n" +
-	"\x06status\x18\x03 \x01(\v2#.sallyport.operator.v1.PolicyStatusR\x06status\"\x9f\x02\n" +
+	"\x06status\x18\x03 \x01(\v2#.sallyport.operator.v1.PolicyStatusR\x06status\"\x8f\x02\n" +
 	"\n" +
 	"PolicySpec\x12 \n" +
 	"\x05hosts\x18\x01 \x01(\tB\n" +
@@ -1593,9 +2011,10 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\x02to\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x02to\x12\x1a\n" +
 	"\bpriority\x18\x03 \x01(\x05R\bpriority\x12%\n" +
 	"\x05start\x18\x04 \x01(\tB\x0f\xbaH\fr\n" +
-	"R\x00R\x06alwaysR\x05start\x12O\n" +
-	"\bproposal\x18\x05 \x01(\tB3\xbaH0r.R\x00R\vaes128gcm16R\vaes256gcm16R\x10chacha20poly1305R\bproposal\x12A\n" +
-	"\blifetime\x18\x06 \x01(\v2%.sallyport.operator.v1.PolicyLifetimeR\blifetime\"\xae\x02\n" +
+	"R\x00R\x06alwaysR\x05start\x12#\n" +
+	"\bproposal\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bproposal\x12A\n" +
+	"\blifetime\x18\x06 \x01(\v2%.sallyport.operator.v1.PolicyLifetimeR\blifetime\x12\x1a\n" +
+	"\binsecure\x18\a \x01(\bR\binsecure\"\xae\x02\n" +
 	"\x0ePolicyLifetime\x12J\n" +
 	"\n" +
 	"rekey_time\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
@@ -1639,7 +2058,46 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\x03Use\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12&\n" +
 	"\x0fpublic_key_hash\x18\x02 \x01(\tR\rpublicKeyHash\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xa4\x01\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xd5\x01\n" +
+	"\n" +
+	"ManualPeer\x12C\n" +
+	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12A\n" +
+	"\x04spec\x18\x02 \x01(\v2%.sallyport.operator.v1.ManualPeerSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12?\n" +
+	"\x06status\x18\x03 \x01(\v2'.sallyport.operator.v1.ManualPeerStatusR\x06status\"\x84\x06\n" +
+	"\x0eManualPeerSpec\x12C\n" +
+	"\x04host\x18\x01 \x01(\tB/\xbaH,r*2(^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$R\x04host\x12&\n" +
+	"\x05local\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x80\x02\"\x05r\x03\x18\x80\x02R\x05local\x12(\n" +
+	"\x06remote\x18\x03 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x80\x02\"\x05r\x03\x18\x80\x02R\x06remote\x12.\n" +
+	"\x04mode\x18\x04 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\x06tunnelR\ttransportR\x04mode\x12,\n" +
+	"\bprotocol\x18\x05 \x01(\tB\x10\xbaH\rr\vR\x00R\x03espR\x02ahR\bprotocol\x12#\n" +
+	"\bproposal\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\bproposal\x12\x1a\n" +
+	"\binsecure\x18\a \x01(\bR\binsecure\x12\x15\n" +
+	"\x03esn\x18\b \x01(\bH\x00R\x03esn\x88\x01\x01\x12:\n" +
+	"\rencapsulation\x18\t \x01(\tB\x14\xbaH\x11r\x0fR\x00R\x03udpR\x06nativeR\rencapsulation\x12,\n" +
+	"\rlocal_address\x18\n" +
+	" \x01(\tB\a\xbaH\x04r\x02\x18@R\flocalAddress\x12.\n" +
+	"\x0eremote_address\x18\v \x01(\tB\a\xbaH\x04r\x02\x18@R\rremoteAddress\x12\x14\n" +
+	"\x05order\x18\f \x01(\rR\x05order\x128\n" +
+	"\rreplay_window\x18\r \x01(\x05B\x13\xbaH\x10\x1a\x0e\x18\x80 (\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01R\freplayWindow\x12)\n" +
+	"\x02df\x18\x0e \x01(\tB\x19\xbaH\x16r\x14R\x00R\x04copyR\x03setR\x05clearR\x02df\x12B\n" +
+	"\ainbound\x18\x0f \x01(\v2(.sallyport.operator.v1.ManualAssociationR\ainbound\x12D\n" +
+	"\boutbound\x18\x10 \x01(\v2(.sallyport.operator.v1.ManualAssociationR\boutboundB\x06\n" +
+	"\x04_esn\"o\n" +
+	"\x11ManualAssociation\x12\x10\n" +
+	"\x03spi\x18\x01 \x01(\rR\x03spi\x12\x1d\n" +
+	"\x03key\x18\x02 \x01(\tB\v\xbaH\x05r\x03\x18\x80\b\x80\x01\x01R\x03key\x12)\n" +
+	"\vfingerprint\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\vfingerprint\"\xa2\x01\n" +
+	"\x10ManualPeerStatus\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\rR\n" +
+	"generation\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1c\n" +
+	"\tinstalled\x18\x03 \x01(\bR\tinstalled\x12@\n" +
+	"\n" +
+	"conditions\x18\x04 \x03(\v2 .sallyport.operator.v1.ConditionR\n" +
+	"conditions\"\xa4\x01\n" +
 	"\x13SecurityAssociation\x12C\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12H\n" +
 	"\x06status\x18\x02 \x01(\v20.sallyport.operator.v1.SecurityAssociationStatusR\x06status\"\xd5\x02\n" +
@@ -1683,7 +2141,7 @@ func file_sallyport_operator_v1_resources_proto_rawDescGZIP() []byte {
 	return file_sallyport_operator_v1_resources_proto_rawDescData
 }
 
-var file_sallyport_operator_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_sallyport_operator_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_sallyport_operator_v1_resources_proto_goTypes = []any{
 	(*Metadata)(nil),                  // 0: sallyport.operator.v1.Metadata
 	(*Resource)(nil),                  // 1: sallyport.operator.v1.Resource
@@ -1698,59 +2156,70 @@ var file_sallyport_operator_v1_resources_proto_goTypes = []any{
 	(*JoinToken)(nil),                 // 10: sallyport.operator.v1.JoinToken
 	(*JoinTokenSpec)(nil),             // 11: sallyport.operator.v1.JoinTokenSpec
 	(*JoinTokenStatus)(nil),           // 12: sallyport.operator.v1.JoinTokenStatus
-	(*SecurityAssociation)(nil),       // 13: sallyport.operator.v1.SecurityAssociation
-	(*SecurityAssociationStatus)(nil), // 14: sallyport.operator.v1.SecurityAssociationStatus
-	(*Event)(nil),                     // 15: sallyport.operator.v1.Event
-	(*EventStatus)(nil),               // 16: sallyport.operator.v1.EventStatus
-	nil,                               // 17: sallyport.operator.v1.Metadata.LabelsEntry
-	nil,                               // 18: sallyport.operator.v1.JoinTokenSpec.LabelsEntry
-	(*JoinTokenStatus_Use)(nil),       // 19: sallyport.operator.v1.JoinTokenStatus.Use
-	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 21: google.protobuf.Duration
+	(*ManualPeer)(nil),                // 13: sallyport.operator.v1.ManualPeer
+	(*ManualPeerSpec)(nil),            // 14: sallyport.operator.v1.ManualPeerSpec
+	(*ManualAssociation)(nil),         // 15: sallyport.operator.v1.ManualAssociation
+	(*ManualPeerStatus)(nil),          // 16: sallyport.operator.v1.ManualPeerStatus
+	(*SecurityAssociation)(nil),       // 17: sallyport.operator.v1.SecurityAssociation
+	(*SecurityAssociationStatus)(nil), // 18: sallyport.operator.v1.SecurityAssociationStatus
+	(*Event)(nil),                     // 19: sallyport.operator.v1.Event
+	(*EventStatus)(nil),               // 20: sallyport.operator.v1.EventStatus
+	nil,                               // 21: sallyport.operator.v1.Metadata.LabelsEntry
+	nil,                               // 22: sallyport.operator.v1.JoinTokenSpec.LabelsEntry
+	(*JoinTokenStatus_Use)(nil),       // 23: sallyport.operator.v1.JoinTokenStatus.Use
+	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 25: google.protobuf.Duration
 }
 var file_sallyport_operator_v1_resources_proto_depIdxs = []int32{
-	17, // 0: sallyport.operator.v1.Metadata.labels:type_name -> sallyport.operator.v1.Metadata.LabelsEntry
-	20, // 1: sallyport.operator.v1.Metadata.create_time:type_name -> google.protobuf.Timestamp
+	21, // 0: sallyport.operator.v1.Metadata.labels:type_name -> sallyport.operator.v1.Metadata.LabelsEntry
+	24, // 1: sallyport.operator.v1.Metadata.create_time:type_name -> google.protobuf.Timestamp
 	2,  // 2: sallyport.operator.v1.Resource.host:type_name -> sallyport.operator.v1.Host
 	6,  // 3: sallyport.operator.v1.Resource.policy:type_name -> sallyport.operator.v1.Policy
 	10, // 4: sallyport.operator.v1.Resource.join_token:type_name -> sallyport.operator.v1.JoinToken
-	13, // 5: sallyport.operator.v1.Resource.security_association:type_name -> sallyport.operator.v1.SecurityAssociation
-	15, // 6: sallyport.operator.v1.Resource.event:type_name -> sallyport.operator.v1.Event
-	0,  // 7: sallyport.operator.v1.Host.metadata:type_name -> sallyport.operator.v1.Metadata
-	3,  // 8: sallyport.operator.v1.Host.spec:type_name -> sallyport.operator.v1.HostSpec
-	4,  // 9: sallyport.operator.v1.Host.status:type_name -> sallyport.operator.v1.HostStatus
-	20, // 10: sallyport.operator.v1.HostStatus.transition_time:type_name -> google.protobuf.Timestamp
-	20, // 11: sallyport.operator.v1.HostStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 12: sallyport.operator.v1.HostStatus.conditions:type_name -> sallyport.operator.v1.Condition
-	20, // 13: sallyport.operator.v1.HostStatus.rekey_before:type_name -> google.protobuf.Timestamp
-	20, // 14: sallyport.operator.v1.Condition.transition_time:type_name -> google.protobuf.Timestamp
-	0,  // 15: sallyport.operator.v1.Policy.metadata:type_name -> sallyport.operator.v1.Metadata
-	7,  // 16: sallyport.operator.v1.Policy.spec:type_name -> sallyport.operator.v1.PolicySpec
-	9,  // 17: sallyport.operator.v1.Policy.status:type_name -> sallyport.operator.v1.PolicyStatus
-	8,  // 18: sallyport.operator.v1.PolicySpec.lifetime:type_name -> sallyport.operator.v1.PolicyLifetime
-	21, // 19: sallyport.operator.v1.PolicyLifetime.rekey_time:type_name -> google.protobuf.Duration
-	21, // 20: sallyport.operator.v1.PolicyLifetime.hard_time:type_name -> google.protobuf.Duration
-	20, // 21: sallyport.operator.v1.PolicyStatus.rekey_before:type_name -> google.protobuf.Timestamp
-	5,  // 22: sallyport.operator.v1.PolicyStatus.conditions:type_name -> sallyport.operator.v1.Condition
-	0,  // 23: sallyport.operator.v1.JoinToken.metadata:type_name -> sallyport.operator.v1.Metadata
-	11, // 24: sallyport.operator.v1.JoinToken.spec:type_name -> sallyport.operator.v1.JoinTokenSpec
-	12, // 25: sallyport.operator.v1.JoinToken.status:type_name -> sallyport.operator.v1.JoinTokenStatus
-	18, // 26: sallyport.operator.v1.JoinTokenSpec.labels:type_name -> sallyport.operator.v1.JoinTokenSpec.LabelsEntry
-	20, // 27: sallyport.operator.v1.JoinTokenSpec.expire_time:type_name -> google.protobuf.Timestamp
-	19, // 28: sallyport.operator.v1.JoinTokenStatus.uses:type_name -> sallyport.operator.v1.JoinTokenStatus.Use
-	0,  // 29: sallyport.operator.v1.SecurityAssociation.metadata:type_name -> sallyport.operator.v1.Metadata
-	14, // 30: sallyport.operator.v1.SecurityAssociation.status:type_name -> sallyport.operator.v1.SecurityAssociationStatus
-	20, // 31: sallyport.operator.v1.SecurityAssociationStatus.rekey_time:type_name -> google.protobuf.Timestamp
-	20, // 32: sallyport.operator.v1.SecurityAssociationStatus.hard_time:type_name -> google.protobuf.Timestamp
-	0,  // 33: sallyport.operator.v1.Event.metadata:type_name -> sallyport.operator.v1.Metadata
-	16, // 34: sallyport.operator.v1.Event.status:type_name -> sallyport.operator.v1.EventStatus
-	20, // 35: sallyport.operator.v1.EventStatus.time:type_name -> google.protobuf.Timestamp
-	20, // 36: sallyport.operator.v1.JoinTokenStatus.Use.time:type_name -> google.protobuf.Timestamp
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	17, // 5: sallyport.operator.v1.Resource.security_association:type_name -> sallyport.operator.v1.SecurityAssociation
+	19, // 6: sallyport.operator.v1.Resource.event:type_name -> sallyport.operator.v1.Event
+	13, // 7: sallyport.operator.v1.Resource.manual_peer:type_name -> sallyport.operator.v1.ManualPeer
+	0,  // 8: sallyport.operator.v1.Host.metadata:type_name -> sallyport.operator.v1.Metadata
+	3,  // 9: sallyport.operator.v1.Host.spec:type_name -> sallyport.operator.v1.HostSpec
+	4,  // 10: sallyport.operator.v1.Host.status:type_name -> sallyport.operator.v1.HostStatus
+	24, // 11: sallyport.operator.v1.HostStatus.transition_time:type_name -> google.protobuf.Timestamp
+	24, // 12: sallyport.operator.v1.HostStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 13: sallyport.operator.v1.HostStatus.conditions:type_name -> sallyport.operator.v1.Condition
+	24, // 14: sallyport.operator.v1.HostStatus.rekey_before:type_name -> google.protobuf.Timestamp
+	24, // 15: sallyport.operator.v1.Condition.transition_time:type_name -> google.protobuf.Timestamp
+	0,  // 16: sallyport.operator.v1.Policy.metadata:type_name -> sallyport.operator.v1.Metadata
+	7,  // 17: sallyport.operator.v1.Policy.spec:type_name -> sallyport.operator.v1.PolicySpec
+	9,  // 18: sallyport.operator.v1.Policy.status:type_name -> sallyport.operator.v1.PolicyStatus
+	8,  // 19: sallyport.operator.v1.PolicySpec.lifetime:type_name -> sallyport.operator.v1.PolicyLifetime
+	25, // 20: sallyport.operator.v1.PolicyLifetime.rekey_time:type_name -> google.protobuf.Duration
+	25, // 21: sallyport.operator.v1.PolicyLifetime.hard_time:type_name -> google.protobuf.Duration
+	24, // 22: sallyport.operator.v1.PolicyStatus.rekey_before:type_name -> google.protobuf.Timestamp
+	5,  // 23: sallyport.operator.v1.PolicyStatus.conditions:type_name -> sallyport.operator.v1.Condition
+	0,  // 24: sallyport.operator.v1.JoinToken.metadata:type_name -> sallyport.operator.v1.Metadata
+	11, // 25: sallyport.operator.v1.JoinToken.spec:type_name -> sallyport.operator.v1.JoinTokenSpec
+	12, // 26: sallyport.operator.v1.JoinToken.status:type_name -> sallyport.operator.v1.JoinTokenStatus
+	22, // 27: sallyport.operator.v1.JoinTokenSpec.labels:type_name -> sallyport.operator.v1.JoinTokenSpec.LabelsEntry
+	24, // 28: sallyport.operator.v1.JoinTokenSpec.expire_time:type_name -> google.protobuf.Timestamp
+	23, // 29: sallyport.operator.v1.JoinTokenStatus.uses:type_name -> sallyport.operator.v1.JoinTokenStatus.Use
+	0,  // 30: sallyport.operator.v1.ManualPeer.metadata:type_name -> sallyport.operator.v1.Metadata
+	14, // 31: sallyport.operator.v1.ManualPeer.spec:type_name -> sallyport.operator.v1.ManualPeerSpec
+	16, // 32: sallyport.operator.v1.ManualPeer.status:type_name -> sallyport.operator.v1.ManualPeerStatus
+	15, // 33: sallyport.operator.v1.ManualPeerSpec.inbound:type_name -> sallyport.operator.v1.ManualAssociation
+	15, // 34: sallyport.operator.v1.ManualPeerSpec.outbound:type_name -> sallyport.operator.v1.ManualAssociation
+	5,  // 35: sallyport.operator.v1.ManualPeerStatus.conditions:type_name -> sallyport.operator.v1.Condition
+	0,  // 36: sallyport.operator.v1.SecurityAssociation.metadata:type_name -> sallyport.operator.v1.Metadata
+	18, // 37: sallyport.operator.v1.SecurityAssociation.status:type_name -> sallyport.operator.v1.SecurityAssociationStatus
+	24, // 38: sallyport.operator.v1.SecurityAssociationStatus.rekey_time:type_name -> google.protobuf.Timestamp
+	24, // 39: sallyport.operator.v1.SecurityAssociationStatus.hard_time:type_name -> google.protobuf.Timestamp
+	0,  // 40: sallyport.operator.v1.Event.metadata:type_name -> sallyport.operator.v1.Metadata
+	20, // 41: sallyport.operator.v1.Event.status:type_name -> sallyport.operator.v1.EventStatus
+	24, // 42: sallyport.operator.v1.EventStatus.time:type_name -> google.protobuf.Timestamp
+	24, // 43: sallyport.operator.v1.JoinTokenStatus.Use.time:type_name -> google.protobuf.Timestamp
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_operator_v1_resources_proto_init() }
@@ -1764,14 +2233,16 @@ func file_sallyport_operator_v1_resources_proto_init() {
 		(*Resource_JoinToken)(nil),
 		(*Resource_SecurityAssociation)(nil),
 		(*Resource_Event)(nil),
+		(*Resource_ManualPeer)(nil),
 	}
+	file_sallyport_operator_v1_resources_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_operator_v1_resources_proto_rawDesc), len(file_sallyport_operator_v1_resources_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -34,7 +34,8 @@ type TrafficSelector struct {
 	EndAddress []byte `protobuf:"bytes,2,opt,name=end_address,json=endAddress,proto3" json:"end_address,omitempty"`
 	// IP protocol number; 0 means any.
 	IpProtocol uint32 `protobuf:"varint,3,opt,name=ip_protocol,json=ipProtocol,proto3" json:"ip_protocol,omitempty"`
-	// First port of the range. 0 to 65535 means any port.
+	// First port of the range. 0 to 65535 means any port, 65535 to 0 (OPAQUE, RFC 4301 section 4.4.1.1) only
+	// packets whose ports are not there to see. Of ICMP a port is the type times 256, and the code.
 	StartPort uint32 `protobuf:"varint,4,opt,name=start_port,json=startPort,proto3" json:"start_port,omitempty"`
 	// Last port of the range.
 	EndPort       uint32 `protobuf:"varint,5,opt,name=end_port,json=endPort,proto3" json:"end_port,omitempty"`
@@ -110,12 +111,17 @@ func (x *TrafficSelector) GetEndPort() uint32 {
 // Transform names the cryptography of a security association by IANA's numbers.
 type Transform struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// IKEv2 Transform Type 1, for example 20 for ENCR_AES_GCM_16.
+	// IKEv2 Transform Type 1, for example 20 for ENCR_AES_GCM_16; 0 with AH only.
 	Encryption uint32 `protobuf:"varint,1,opt,name=encryption,proto3" json:"encryption,omitempty"`
 	// Key length attribute in bits; 0 where the cipher has only one.
 	KeyBits uint32 `protobuf:"varint,2,opt,name=key_bits,json=keyBits,proto3" json:"key_bits,omitempty"`
 	// Extended (64-bit) sequence numbers, Transform Type 5.
-	Esn           bool `protobuf:"varint,3,opt,name=esn,proto3" json:"esn,omitempty"`
+	Esn bool `protobuf:"varint,3,opt,name=esn,proto3" json:"esn,omitempty"`
+	// IKEv2 Transform Type 3, for example 12 for AUTH_HMAC_SHA2_256_128; 0 with a combined mode, which is
+	// its own integrity algorithm.
+	Integrity uint32 `protobuf:"varint,4,opt,name=integrity,proto3" json:"integrity,omitempty"`
+	// Set when an operator has said that an algorithm may be used that RFC 8221 says SHOULD NOT be.
+	Insecure      bool `protobuf:"varint,5,opt,name=insecure,proto3" json:"insecure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -167,6 +173,20 @@ func (x *Transform) GetKeyBits() uint32 {
 func (x *Transform) GetEsn() bool {
 	if x != nil {
 		return x.Esn
+	}
+	return false
+}
+
+func (x *Transform) GetIntegrity() uint32 {
+	if x != nil {
+		return x.Integrity
+	}
+	return 0
+}
+
+func (x *Transform) GetInsecure() bool {
+	if x != nil {
+		return x.Insecure
 	}
 	return false
 }
@@ -252,13 +272,16 @@ const file_sallyport_types_v1_types_proto_rawDesc = "" +
 	"ipProtocol\x12(\n" +
 	"\n" +
 	"start_port\x18\x04 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\tstartPort\x12$\n" +
-	"\bend_port\x18\x05 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\aendPort\"o\n" +
-	"\tTransform\x12+\n" +
+	"\bend_port\x18\x05 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\aendPort\"\xb0\x02\n" +
+	"\tTransform\x12)\n" +
 	"\n" +
-	"encryption\x18\x01 \x01(\rB\v\xbaH\b*\x06\x18\xff\xff\x03(\x01R\n" +
+	"encryption\x18\x01 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\n" +
 	"encryption\x12#\n" +
 	"\bkey_bits\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\x80\x04R\akeyBits\x12\x10\n" +
-	"\x03esn\x18\x03 \x01(\bR\x03esn\"q\n" +
+	"\x03esn\x18\x03 \x01(\bR\x03esn\x12'\n" +
+	"\tintegrity\x18\x04 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\tintegrity\x12\x1a\n" +
+	"\binsecure\x18\x05 \x01(\bR\binsecure:|\xbaHy\x1aw\n" +
+	"\x0esome_transform\x126names neither an encryption nor an integrity algorithm\x1a-this.encryption != 0u || this.integrity != 0u\"q\n" +
 	"\bPosition\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12#\n" +
 	"\brevision\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\brevision\x12\x1e\n" +
