@@ -20,5 +20,6 @@
 //
 // Matrix has all cases; Pairwise chooses few of them that together have every pair of properties. `make test`
 // runs the few, `make interop-kernel` all, and writes deploy/docs/interop-kernel.md. With INTEROP_KERNEL_BOTH=1
-// the guest's kernel is at both ends, in two namespaces: what fails then is not the agent's fault.
+// the guest's kernel is at both ends, in two namespaces: what fails then is not the agent's fault. With
+// INTEROP_KERNEL_CASES='esp tunnel, IPv6.*sha512' the cases that match are run.
 package interop

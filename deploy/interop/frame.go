@@ -149,6 +149,8 @@ func (s *Seen) add(frame []byte) {
 	case p.proto == protoUDP && isESPInUDP(b):
 		s.count(p, Carrier{ESP, UDP, p.family}, b[8:])
 	case linksOwn(p):
+	case (p.proto == protoICMP || p.proto == protoICMPv6) && p.offset == 0 && len(b) >= 2:
+		s.clear(p, fmt.Sprintf("ICMP, IP protocol %d, type %d, code %d", p.proto, b[0], b[1]))
 	default:
 		s.clear(p, fmt.Sprintf("IP protocol %d, neither ESP nor AH", p.proto))
 	}

@@ -4,10 +4,12 @@ package interop
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -26,16 +28,16 @@ const (
 	environmentReport = "INTEROP_KERNEL_REPORT"
 	// environmentBoth puts the guest's kernel at both ends.
 	environmentBoth = "INTEROP_KERNEL_BOTH"
-	// environmentAll asks for all cases.
-	environmentAll = "INTEROP_KERNEL_ALL"
+	// environmentCases, a regular expression, asks for all cases whose number, followed by their description, matches.
+	environmentCases = "INTEROP_KERNEL_CASES"
 )
 
 // TestKernel runs cases between our agent and the guest's kernel. The package's comment draws the topology.
 func TestKernel(t *testing.T) {
-	report := os.Getenv(environmentReport)
+	report, chosen := os.Getenv(environmentReport), os.Getenv(environmentCases)
 	cases, timeout := Pairwise(Matrix()), 5*time.Minute
-	if report != "" || os.Getenv(environmentAll) != "" {
-		cases, timeout = Matrix(), 90*time.Minute
+	if report != "" || chosen != "" {
+		cases, timeout = choose(t, chosen), 90*time.Minute
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
@@ -64,6 +66,16 @@ func TestKernel(t *testing.T) {
 	if err := r.Write(file); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// choose are the cases of the matrix that an expression matches.
+func choose(t *testing.T, expression string) []Case {
+	t.Helper()
+	matches, err := regexp.Compile(expression)
+	if err != nil {
+		t.Fatalf("%s: %v", environmentCases, err)
+	}
+	return slices.DeleteFunc(Matrix(), func(c Case) bool { return !matches.MatchString(fmt.Sprintf("%d %v", c.Number, c)) })
 }
 
 func runCases(t *testing.T, ctx context.Context, runner *Runner, cases []Case) (results []Result, notes []string) {

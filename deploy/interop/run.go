@@ -4,10 +4,12 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -74,18 +76,51 @@ func (r *Runner) Batch(ctx context.Context, cases []Case) (results []Result, not
 	if r.Wire != nil {
 		r.Wire.Take()
 	}
-	results = r.talk(ctx, keyed)
-	notes, err = r.judge(ctx, keyed, results, errorsBefore)
+	recorded, err := r.record(fmt.Sprintf("cases-%04d-to-%04d.pcap", cases[0].Number, cases[len(cases)-1].Number))
 	if err != nil {
 		return nil, nil, err
 	}
+	results = r.talk(ctx, keyed)
+	notes, err = r.judge(ctx, keyed, results, errorsBefore)
+	if err != nil {
+		return nil, nil, errors.Join(err, recorded(true))
+	}
+	bad := len(notes) > 0 || slices.ContainsFunc(results, func(r Result) bool { return len(r.Failures) > 0 })
+	if err := recorded(bad); err != nil {
+		return nil, nil, err
+	}
 	r.again(ctx, keyed, results)
+	for _, e := range []End{Ours, Theirs} {
+		if err := r.side(e).Station().Reset(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
 	for _, e := range []End{Ours, Theirs} {
 		if err := r.side(e).Clear(ctx); err != nil {
 			return nil, nil, fmt.Errorf("interop: clear: %w", err)
 		}
 	}
 	return results, notes, nil
+}
+
+// record writes the link's packets into a file of Captures until the returned function is called, and says there whether
+// to keep it.
+func (r *Runner) record(name string) (end func(keep bool) error, err error) {
+	if r.Wire == nil || r.Captures == "" {
+		return func(bool) error { return nil }, nil
+	}
+	path := filepath.Join(r.Captures, name)
+	stop, err := r.Wire.Record(path)
+	if err != nil {
+		return nil, err
+	}
+	return func(keep bool) error {
+		err := stop()
+		if !keep {
+			err = errors.Join(err, os.Remove(path))
+		}
+		return err
+	}, nil
 }
 
 // talk lets all cases talk, some at a time.
@@ -221,14 +256,14 @@ func (r *Runner) again(ctx context.Context, cases []Keyed, results []Result) {
 			continue
 		}
 		recorded++
-		name := fmt.Sprintf("%04d.pcap", result.Number)
-		stop, err := r.Wire.Record(filepath.Join(r.Captures, name))
+		name := fmt.Sprintf("case-%04d-again.pcap", result.Number)
+		end, err := r.record(name)
 		if err != nil {
 			once.Do(func() { r.Log("nothing is recorded: %v", err) })
 			return
 		}
 		failures := r.exchange(ctx, cases[i])
-		if err := stop(); err != nil {
+		if err := end(true); err != nil {
 			r.Log("%s: %v", name, err)
 		}
 		verdict := "failed again: " + strings.Join(failures, "; ")

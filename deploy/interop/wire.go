@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"net"
@@ -92,7 +93,8 @@ func (w *Wire) Record(path string) (func() error, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interop: %w", err)
 	}
-	p := newPcap(file)
+	buffered := bufio.NewWriterSize(file, 1<<20)
+	p := newPcap(buffered)
 	w.mu.Lock()
 	w.capture = p
 	w.mu.Unlock()
@@ -100,7 +102,7 @@ func (w *Wire) Record(path string) (func() error, error) {
 		w.mu.Lock()
 		w.capture = nil
 		w.mu.Unlock()
-		return errors.Join(p.err, file.Close())
+		return errors.Join(p.err, buffered.Flush(), file.Close())
 	}, nil
 }
 

@@ -73,6 +73,11 @@ func (c *Client) Transfer(ctx context.Context, t Transfer) error {
 	return c.call(ctx, "Transfer", t, &Answered{})
 }
 
+// Reset ends all transfers there.
+func (c *Client) Reset(ctx context.Context) error {
+	return c.call(ctx, "Reset", uint16(0), &Answered{})
+}
+
 // Decapsulate makes the kernel there take ESP in UDP on port.
 func (c *Client) Decapsulate(ctx context.Context, port uint16) error {
 	return c.call(ctx, "Decapsulate", port, &Answered{})

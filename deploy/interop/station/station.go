@@ -8,6 +8,7 @@
 //	                                       Run        a shell command
 //	                                       Ping       one ICMP echo, its answer compared
 //	                                       Transfer   bytes to the other station and back
+//	                                       Reset      the end of all transfers
 //	                                       Decapsulate  the sockets that take ESP in UDP for the kernel
 package station
 
@@ -17,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/rpc"
 	"os/exec"
 	"sync"
@@ -29,11 +31,13 @@ type Station struct {
 	sockets map[uint16]io.Closer // that decapsulate, by port
 	echo    uint16               // the last echo's identifier
 	port    uint16               // of the transfer server
+	// transfers are the connections of transfers under way, of both sides.
+	transfers map[*net.TCPConn]struct{}
 }
 
 // New makes a station and starts its transfer server on every address, on a TCP port: Port but in tests.
 func New(port uint16) (*Station, error) {
-	s := &Station{sockets: map[uint16]io.Closer{}}
+	s := &Station{sockets: map[uint16]io.Closer{}, transfers: map[*net.TCPConn]struct{}{}}
 	if err := s.listen(port); err != nil {
 		return nil, err
 	}

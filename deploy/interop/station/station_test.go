@@ -43,6 +43,9 @@ func TestStation(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if err := c.Reset(ctx); err != nil {
+		t.Error(err)
+	}
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}

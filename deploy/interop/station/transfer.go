@@ -56,7 +56,7 @@ func (s *Station) Transfer(t Transfer, out *Answered) error {
 	if err != nil {
 		return fmt.Errorf("station: %w", err)
 	}
-	defer conn.Close()
+	defer s.track(conn.(*net.TCPConn))()
 	if err := conn.SetDeadline(begin.Add(t.Timeout)); err != nil {
 		return fmt.Errorf("station: %w", err)
 	}
@@ -93,15 +93,41 @@ func (s *Station) listen(port uint16) error {
 			if err != nil {
 				return
 			}
-			go answerTransfer(conn)
+			go s.answerTransfer(conn)
 		}
 	}()
 	return nil
 }
 
+// track notes a connection until the returned function closes it. It is closed by a reset: then nothing of it is sent
+// again, when the SAs that protected it are gone.
+func (s *Station) track(conn *net.TCPConn) (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.transfers[conn] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.transfers, conn)
+		_ = conn.SetLinger(0)
+		_ = conn.Close()
+	}
+}
+
+// Reset ends all transfers, also the other side's of those that have failed.
+func (s *Station) Reset(_ uint16, _ *Answered) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.transfers {
+		_ = conn.SetLinger(0)
+		_ = conn.Close()
+	}
+	return nil
+}
+
 // answerTransfer is the server's end of one transfer. Any error ends the connection, which tells the client.
-func answerTransfer(conn net.Conn) {
-	defer conn.Close()
+func (s *Station) answerTransfer(conn net.Conn) {
+	defer s.track(conn.(*net.TCPConn))()
 	if conn.SetDeadline(time.Now().Add(transferTimeout)) != nil {
 		return
 	}
@@ -117,7 +143,10 @@ func answerTransfer(conn net.Conn) {
 	if _, err := io.CopyN(hash, conn, int64(size)); err != nil {
 		return
 	}
-	_, _ = conn.Write(append(hash.Sum(nil), content(size, secret, seedBack)...))
+	if _, err := conn.Write(append(hash.Sum(nil), content(size, secret, seedBack)...)); err != nil {
+		return
+	}
+	_, _ = conn.Read(head[:]) // until the client has all and ends it: a reset before would take the rest away
 }
 
 func boolByte(b bool) byte {
