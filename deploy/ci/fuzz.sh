@@ -70,7 +70,8 @@ for package in "${packages[@]}"; do
     [[ "$package.$target" =~ $pattern ]] || continue
     run=$((run + 1)) status=0
     go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" -parallel 1 -timeout 0 "./$package" >"$log" 2>&1 || status=$?
-    echo "fuzz: $package $target: $(sed -n '/execs:/s/^fuzz: elapsed: //p' "$log" | tail -n 1)"
+    figures=$(sed -n '/execs:/s/^fuzz: elapsed: //p' "$log" | tail -n 1)
+    echo "fuzz: $package $target: ${figures:-no executions but of the inputs there were}"
     if [ "$status" -ne 0 ]; then
       only_out_of_time || failed "$package" "$target"
       echo "fuzz: $package $target: Go reports the end of the time as a failure; there is no failing input"
