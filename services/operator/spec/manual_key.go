@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -25,8 +26,9 @@ func (k ManualKeys) Clear() {
 
 // keyLength is how much key material an association needs, in bytes, and what of it is for what.
 type keyLength struct {
-	bytes int
-	parts string
+	bytes      int
+	encryption int // of bytes, the first
+	parts      string
 }
 
 // KeyBytes is how much key material each association of a complete manual peer needs; 0 when its proposal
@@ -57,7 +59,7 @@ func checkManualProposal(s *operatorv1.ManualPeerSpec, r *Report) keyLength {
 		return keyLength{}
 	}
 	warnPrivate(suite.Integrity, r)
-	n := keyLength{bytes: suite.KeymatLen()}
+	n := keyLength{bytes: suite.KeymatLen(), encryption: suite.Encryption.KeymatLen()}
 	n.parts = fmt.Sprintf("%d for %s, then %d for %s", suite.Encryption.KeyLen, suite.Encryption, suite.Integrity.KeyLen, suite.Integrity)
 	if suite.Encryption.KeyLen == 0 {
 		n.parts = "for " + suite.Integrity.String()
@@ -80,7 +82,7 @@ func checkIntegrity(field string, s *operatorv1.ManualPeerSpec, r *Report) keyLe
 		return keyLength{}
 	}
 	warnPrivate(integrity, r)
-	return keyLength{integrity.KeymatLen(), "for " + integrity.String()}
+	return keyLength{bytes: integrity.KeymatLen(), parts: "for " + integrity.String()}
 }
 
 // counterMode refuses what counts its nonces: one that is used twice reveals plaintext or the authentication
@@ -98,10 +100,15 @@ func warnPrivate(i transform.Integrity, r *Report) {
 
 // checkManualKeys reads both keys. want is zero when nobody can tell how long they are.
 func checkManualKeys(s *operatorv1.ManualPeerSpec, want keyLength, r *Report) ManualKeys {
-	return ManualKeys{
+	keys := ManualKeys{
 		Inbound:  checkKey("spec.inbound.key", s.GetInbound().GetKey(), want, r),
 		Outbound: checkKey("spec.outbound.key", s.GetOutbound().GetKey(), want, r),
 	}
+	if n := want.encryption; n > 0 && len(keys.Inbound) == want.bytes && len(keys.Outbound) == want.bytes && !bytes.Equal(keys.Inbound, keys.Outbound) &&
+		(bytes.Equal(keys.Inbound[:n], keys.Outbound[:n]) || bytes.Equal(keys.Inbound[n:], keys.Outbound[n:])) {
+		r.problem("spec.outbound.key", "has the inbound encryption or integrity key in it: each direction needs keys of its own")
+	}
+	return keys
 }
 
 // checkKey shows nothing of what it reads: what is wrong may be nearly right.

@@ -109,9 +109,12 @@ func checkManualTraffic(s *operatorv1.ManualPeerSpec, pools ipam.Pools, r *Repor
 	if local.IsValid() && remote.IsValid() && local.Is4() != remote.Is4() {
 		r.problem("spec.local_address", "%s and the remote address %s are not of one family", local, remote)
 	}
-	for field, a := range map[string]netip.Addr{"spec.local_address": local, "spec.remote_address": remote} {
-		if a.IsValid() && pools.Contains(a) {
-			r.problem(field, "%s lies in the fleet's own address pool: give an address of the underlay", a)
+	for _, o := range []struct {
+		field string
+		a     netip.Addr
+	}{{"spec.local_address", local}, {"spec.remote_address", remote}} {
+		if o.a.IsValid() && pools.Contains(o.a) {
+			r.problem(o.field, "%s lies in the fleet's own address pool: give an address of the underlay", o.a)
 		}
 	}
 	locals := checkSelectors("spec.local", s.GetLocal(), r)
@@ -200,11 +203,11 @@ func Clash(p, other *operatorv1.ManualPeer) Report {
 		r.problem("spec.inbound.spi", "%d is the inbound SPI of manual peer %q on host %q already: choose another one",
 			p.GetSpec().GetInbound().GetSpi(), name, p.GetSpec().GetHost())
 	}
-	for field, mine := range map[string]*operatorv1.ManualAssociation{"spec.inbound.key": p.GetSpec().GetInbound(), "spec.outbound.key": p.GetSpec().GetOutbound()} {
-		for _, theirs := range []*operatorv1.ManualAssociation{other.GetSpec().GetInbound(), other.GetSpec().GetOutbound()} {
-			if mine.GetFingerprint() != "" && mine.GetFingerprint() == theirs.GetFingerprint() {
-				r.problem(field, "is a key of manual peer %q already: each association needs a key of its own", name)
-			}
+	for _, d := range []struct{ field, mark string }{
+		{"spec.inbound.key", p.GetSpec().GetInbound().GetFingerprint()}, {"spec.outbound.key", p.GetSpec().GetOutbound().GetFingerprint()},
+	} {
+		if d.mark != "" && (d.mark == other.GetSpec().GetInbound().GetFingerprint() || d.mark == other.GetSpec().GetOutbound().GetFingerprint()) {
+			r.problem(d.field, "is a key of manual peer %q already: each association needs a key of its own", name)
 		}
 	}
 	return r
