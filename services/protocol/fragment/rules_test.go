@@ -200,3 +200,49 @@ func lengthened(p []byte) []byte {
 	ipwire.SetLength(p)
 	return p
 }
+
+// TestOneByteTooLong: 65,535 bytes are taken, one more is refused, of a fragment and of a datagram whose first
+// fragment comes last.
+func TestOneByteTooLong(t *testing.T) {
+	for _, c := range []struct{ start, n, six int }{{65512, 3, 7}, {65512, 4, 8}} {
+		last4 := from4(v4(t, c.n, 0, nil), 1, 1, uint16(c.start/8))
+		last6 := v6(t, 8+c.six, ipwire.ProtoFragment)
+		copy(last6[40:], []byte{17, 0, 0xff, 0xf8, 0, 0, 0, 1})
+		last6 = last6[:48+c.six] // start 65,528
+		ipwire.SetLength(last6)
+		for _, p := range [][]byte{last4, last6} {
+			if _, err := New(Config{}).Add(0, p); errors.Is(err, ErrTooLong) != (c.n == 4) || c.n < 4 && err != nil {
+				t.Errorf("IPv%d, %d bytes at the end: %v", p[0]>>4, c.n, err)
+			}
+		}
+	}
+	for _, less := range []int{0, 1} {
+		for _, packet := range [][]byte{v4(t, 65512-less, 7, nil), v6(t, 65528-less)} { // their headers become 4 and 8 bytes longer
+			pieces := splitAll(t, packet, 1480, 7)
+			pieces[0] = lengthened(pieces[0])
+			slices.Reverse(pieces)
+			r := New(Config{})
+			for i, p := range pieces {
+				whole, err := r.Add(0, p)
+				if last := i == len(pieces)-1; last && (errors.Is(err, ErrTooLong) != (less == 0) || (whole == nil) != (less == 0)) || !last && err != nil {
+					t.Errorf("IPv%d, %d less: whole %v, %v", packet[0]>>4, less, whole != nil, err)
+				}
+			}
+		}
+	}
+}
+
+// TestTooManyFragments: the most that are kept, and one more.
+func TestTooManyFragments(t *testing.T) {
+	for _, n := range []int{maxPieces, maxPieces + 1} {
+		packet := v4(t, 8*n, 7, nil)
+		pieces := splitAll(t, packet, 28, 7)
+		r := New(Config{})
+		for i, p := range pieces {
+			whole, err := r.Add(0, p)
+			if errors.Is(err, ErrTooMany) != (i == maxPieces) || i < maxPieces && err != nil || (whole != nil) != (i == n-1 && n == maxPieces) {
+				t.Fatalf("fragment %d of %d: whole %v, %v", i, n, whole != nil, err)
+			}
+		}
+	}
+}
