@@ -77,11 +77,18 @@ func guarded(t *testing.T, c modeCase, change func(*datapath.SA)) (left, right *
 	t.Helper()
 	leftNS, rightNS := nstest.New(t), nstest.New(t)
 	nstest.Connect(t, leftNS, "eth0", prefixes("172.16.0.1/24", "fd16::1/64"), rightNS, "eth0", prefixes("172.16.0.2/24", "fd16::2/64"))
-	return guardedIn(t, leftNS, rightNS, c, change)
+	return guardedIn(t, leftNS, rightNS, c, true, change)
 }
 
-// guardedIn is guarded in namespaces that reach each other already.
-func guardedIn(t *testing.T, leftNS, rightNS *nstest.Namespace, c modeCase, change func(*datapath.SA)) (left, right *host) {
+func underlayOf(v6 bool, i int) string {
+	if v6 {
+		return fmt.Sprintf("fd16::%d", i+1)
+	}
+	return fmt.Sprintf("172.16.0.%d", i+1)
+}
+
+// guardedIn is guarded in namespaces that reach each other already, as neighbours on a link or otherwise.
+func guardedIn(t *testing.T, leftNS, rightNS *nstest.Namespace, c modeCase, neighbours bool, change func(*datapath.SA)) (left, right *host) {
 	t.Helper()
 	inner, outer := c.ends()
 	for i, ns := range []*nstest.Namespace{leftNS, rightNS} {
@@ -92,7 +99,11 @@ func guardedIn(t *testing.T, leftNS, rightNS *nstest.Namespace, c modeCase, chan
 				bits = "/128"
 			}
 			ns.Run("ip", append([]string{"addr", "add", inner[i] + bits, "dev", "lo"}, map[bool][]string{true: {"nodad"}}[c.inner6]...)...)
-			ns.Run("ip", "route", "add", inner[1-i]+bits, "dev", "eth0", "src", inner[i])
+			to := []string{"dev", "eth0"}
+			if neighbours { // without the agent such packets reach the other end in clear
+				to = []string{"via", underlayOf(c.inner6, 1-i)}
+			}
+			ns.Run("ip", append([]string{"route", "add", inner[1-i] + bits, "src", inner[i]}, to...)...)
 		}
 	}
 	hosts := [2]*host{}
@@ -274,7 +285,7 @@ func TestNarrowLinkOnTheWay(t *testing.T) {
 				router.Run("ip", "route", "add", "172.16.0."+via, "dev", fmt.Sprintf("eth%d", i))
 				router.Run("ip", "-6", "route", "add", "fd16::"+via, "dev", fmt.Sprintf("eth%d", i))
 			}
-			left, right := guardedIn(t, leftNS, rightNS, c, nil)
+			left, right := guardedIn(t, leftNS, rightNS, c, false, nil)
 			inner, _ := c.ends()
 			router.Run("nft", `add table inet watch; add chain inet watch in { type filter hook prerouting priority -400; };
 				add rule inet watch in iifname eth0 ip frag-off & 0x3fff != 0 counter comment "fragment";

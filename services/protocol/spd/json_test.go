@@ -10,7 +10,7 @@ func TestJSON(t *testing.T) {
 		Action Action
 		Local  []Selector
 	}
-	for _, text := range []string{`{"Action":"PROTECT","Local":["10.1.0.0/16 tcp/80-90","any6","192.0.2.1-192.0.2.9 icmp/8"]}`, `{"Action":"DISCARD","Local":null}`, `{"Action":"BYPASS","Local":[]}`} {
+	for _, text := range []string{`{"Action":"PROTECT","Local":["10.1.0.0/16 tcp/80-90","::/0","192.0.2.1-192.0.2.9 icmp/8"]}`, `{"Action":"DISCARD","Local":null}`, `{"Action":"BYPASS","Local":[]}`} {
 		var l line
 		if err := json.Unmarshal([]byte(text), &l); err != nil {
 			t.Fatal(err)
