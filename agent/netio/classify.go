@@ -65,7 +65,7 @@ func guarding(counter string) map[spd.Action]string {
 }
 
 // Where an ICMP message quotes the protocol, and of UDP the source port, of the packet that it is about, in bits from
-// the ICMP header on, if that packet had no options.
+// the ICMP header on, if that packet had no options. The destination port follows the source port.
 const (
 	quotedProto4, quotedPort4 = (8 + 9) * 8, (8 + 20) * 8
 	quotedProto6, quotedPort6 = (8 + 6) * 8, (8 + 40) * 8
@@ -86,10 +86,12 @@ func quoting(c Config, verdict string) []string {
 
 // silenceRules keep the kernel from telling other ends that nobody speaks ESP or AH here: so it is only while the
 // agent is away, and they would take it for more.
-func silenceRules() []string {
+func silenceRules(c Config) []string {
 	return []string{
 		fmt.Sprintf("icmp type destination-unreachable icmp code prot-unreachable @th,%d,8 { 50, 51 } drop", quotedProto4),
 		fmt.Sprintf("icmpv6 type parameter-problem icmpv6 code 1 @th,%d,8 { 50, 51 } drop", quotedProto6),
+		fmt.Sprintf("icmp type destination-unreachable icmp code port-unreachable @th,%d,8 17 @th,%d,16 %d drop", quotedProto4, quotedPort4+16, c.Port),
+		fmt.Sprintf("icmpv6 type destination-unreachable icmpv6 code port-unreachable @th,%d,8 17 @th,%d,16 %d drop", quotedProto6, quotedPort6+16, c.Port),
 	}
 }
 

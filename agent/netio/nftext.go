@@ -45,7 +45,7 @@ func guardText(c Config, d Desired) string {
 	chain(&b, "leave", "postrouting priority filter", leaveRules(c, d))
 	chain(&b, "leave_translated", "postrouting priority srcnat + 10", leaveRules(c, d))
 	chain(&b, "segments", "postrouting priority mangle", segmentRules(c))
-	chain(&b, "silence", "output priority filter", silenceRules())
+	chain(&b, "silence", "output priority filter", silenceRules(c))
 	b.WriteString("}\n")
 	// Strict rp_filter also judges the sender of an ARP request. If a remote subnet contains our
 	// own link, its neighbours would get no answer.
