@@ -22,6 +22,9 @@ func TestNamesCannotEscape(t *testing.T) {
 		"spec": pair(store.SpecKey), "status": pair(store.StatusKey),
 		"ca": store.CAKey, "host": store.HostIDKey, "token": store.TokenKey, "operator": store.OperatorKey,
 		"epoch": store.EpochKey, "live": store.LiveKey, "event": store.EventKey,
+		"manual key":   store.ManualKeyKey,
+		"manual host":  func(n string) (string, error) { return store.ManualPhaseKey(n, "x") },
+		"manual uid":   func(n string) (string, error) { return store.ManualPhaseKey("x", n) },
 		"intent scope": func(n string) (string, error) { return store.IntentKey(n, "x") },
 		"intent name":  func(n string) (string, error) { return store.IntentKey("x", n) },
 		"kind":         func(n string) (string, error) { return store.SpecKey(store.Kind(n), "x") },
@@ -38,7 +41,7 @@ func TestNamesCannotEscape(t *testing.T) {
 func TestKeysRoundTrip(t *testing.T) {
 	longest := strings.Repeat("a", store.MaxNameLen)
 	for _, name := range []string{"a", "A", "0", "host-1", "a.b_c-d", longest} {
-		for _, kind := range []store.Kind{store.KindHost, store.KindPolicy, store.KindJoinToken} {
+		for _, kind := range []store.Kind{store.KindHost, store.KindPolicy, store.KindJoinToken, store.KindManualPeer} {
 			key := must(store.SpecKey(kind, name))(t)
 			if k, n, err := store.ParseSpecKey(key); k != kind || n != name || err != nil {
 				t.Errorf("ParseSpecKey(%q) = %q, %q, %v", key, k, n, err)
@@ -57,6 +60,15 @@ func TestKeysRoundTrip(t *testing.T) {
 		}
 		if err := store.CheckKey(key); err != nil {
 			t.Errorf("CheckKey(%q): %v", key, err)
+		}
+		key = must(store.ManualPhaseKey(name, "x"))(t)
+		if host, uid, err := store.ParseManualPhaseKey(key); host != name || uid != "x" || err != nil {
+			t.Errorf("ParseManualPhaseKey(%q) = %q, %q, %v", key, host, uid, err)
+		}
+	}
+	for _, bad := range []string{"", "manual/phase/", "manual/phase/a", "manual/phase/a/", "manual/phase//b", "manual/phase/a/b/c", "manual/key/a", "spec/a/b"} {
+		if host, uid, err := store.ParseManualPhaseKey(bad); !errors.Is(err, store.ErrBadKey) {
+			t.Errorf("ParseManualPhaseKey(%q) = %q, %q, %v, want ErrBadKey", bad, host, uid, err)
 		}
 	}
 }

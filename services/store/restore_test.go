@@ -25,6 +25,8 @@ func populate(t *testing.T, s *store.Store, hosts int) {
 	put(t, s, "fleet", "f", "ipam", "i", "spec/policy/p", "1", "status/policy/p", "1",
 		"identity/ca/1", string(must(s.Seal("identity/ca/1", []byte("ca key")))(t)),
 		"identity/host/host-0", "k", "identity/host/host-1", "k", "identity/host/host-2", "k", "identity/operator/alice", "k",
+		"manual/guard", "1", "manual/phase/host-1/x", "phase", "spec/manualpeer/m", "1", "status/manualpeer/m", "1",
+		"manual/key/m", string(must(s.Seal("manual/key/m", []byte("manual keys")))(t)),
 		"identity/token/t1", "secret", "spec/jointoken/t1", "1", "status/jointoken/t1", "1",
 		"epoch/host-1", "e", "live/host-1", "l", "event/1", "e", "intent/confirm/x", "r", "leader/planner/1", "x",
 		store.SAKey(pair, 1), "sealed", store.SAPhaseKey(pair, 1), "phase")
@@ -106,6 +108,9 @@ func TestBackupRestoreRoundTrip(t *testing.T) {
 	}
 	if ca, err := s.Unseal("identity/ca/1", []byte(contents(t, s)["identity/ca/1"])); err != nil || string(ca) != "ca key" {
 		t.Errorf("sealed value: %q, %v", ca, err)
+	}
+	if keys, err := s.Unseal("manual/key/m", []byte(contents(t, s)["manual/key/m"])); err != nil || string(keys) != "manual keys" {
+		t.Errorf("manual keys: %q, %v", keys, err)
 	}
 
 	waitDone(t, "the old controller's view", v.Done())
@@ -244,13 +249,14 @@ func TestRestoreReplaysRevocations(t *testing.T) {
 	put(t, s, "spec/host/host-0", "again", "status/host/host-0", "up", "identity/host/host-0", "new key")
 	saved := backup(t, s)
 	want := kept(contents(t, s), "spec/host/host-1", "status/host/host-1", "identity/host/host-1",
-		"identity/host/host-2", "identity/operator/alice", "identity/ca/1")
+		"identity/host/host-2", "identity/operator/alice", "identity/ca/1", "spec/manualpeer/m", "status/manualpeer/m", "manual/key/m")
 	clock = clock.Add(-2 * time.Hour) // a clock that steps back hides nothing: revisions count too
 	revoke(store.AuditHostRemoved, "host-1", "spec/host/host-1", "status/host/host-1", "identity/host/host-1")
 	clock = clock.Add(3 * time.Hour)
 	revoke(store.AuditHostKeyRevoked, "host-2", "identity/host/host-2")
 	revoke(store.AuditOperatorRevoked, "alice", "identity/operator/alice")
 	revoke(store.AuditCARevoked, "1", "identity/ca/1")
+	revoke(store.AuditManualPeerRemoved, "m", "spec/manualpeer/m", "status/manualpeer/m", "manual/key/m")
 	revoke(store.AuditTokenRevoked, "t1", "identity/token/t1")
 
 	report := must(s.Restore(bounded(t), bytes.NewReader(saved), store.RestoreOptions{Now: clock, Audit: a}))(t)
@@ -259,7 +265,7 @@ func TestRestoreReplaysRevocations(t *testing.T) {
 	for _, e := range report.Replayed {
 		replayed = append(replayed, e.Name)
 	}
-	if fmt.Sprint(replayed) != "[host-1 host-2 alice 1 t1]" {
+	if fmt.Sprint(replayed) != "[host-1 host-2 alice 1 m t1]" {
 		t.Errorf("replayed %v", replayed)
 	}
 

@@ -85,6 +85,20 @@ func TestSealedValuesAreBound(t *testing.T) {
 
 // The format, computed here from its description: a change of it would make
 // every stored secret unreadable.
+// TestFingerprint: equal secrets have equal fingerprints under one root key, and nobody without it can make one.
+func TestFingerprint(t *testing.T) {
+	k, other := storetest.Keyring(t), storetest.Keyring(t)
+	a := must(k.Fingerprint([]byte("a")))(t)
+	if len(a) != 32 || a != must(k.Fingerprint([]byte("a")))(t) || a == must(k.Fingerprint([]byte("b")))(t) || a == must(other.Fingerprint([]byte("a")))(t) {
+		t.Errorf("fingerprint %q", a)
+	}
+	bare := must(store.Open(bounded(t), store.Config{Endpoints: storetest.New(t).Endpoints(), Prefix: "/test/bare/"}))(t)
+	t.Cleanup(func() { bare.Close() })
+	if mark, err := bare.Fingerprint([]byte("a")); !errors.Is(err, store.ErrSeal) || mark != "" {
+		t.Errorf("without a keyring: %q, %v", mark, err)
+	}
+}
+
 func TestSealFormat(t *testing.T) {
 	c, _ := places(t)
 	k := must(store.OpenKeyring(c))(t)
