@@ -67,7 +67,7 @@ func whole(t *testing.T, packets [][]byte) (out [][]byte) {
 	return out
 }
 
-// TestSmallPath: on a path of 1280 bytes nothing longer leaves with DF, whatever the protection, and what may not
+// TestSmallPath: on a path of 1400 bytes nothing longer leaves with DF, whatever the protection, and what may not
 // be fragmented is answered from its destination.
 func TestSmallPath(t *testing.T) {
 	for _, p := range protections() {

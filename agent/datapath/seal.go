@@ -23,7 +23,7 @@ func newSealing(d *Datapath, arena int) *sealing {
 	return &sealing{d: d, out: newOutbox(d.config, arena, d.shrunk), head: make([]byte, 0, ipwire.IPv6HeaderLen)}
 }
 
-// sealed says how a payload leaves.
+// outgoing says how a payload leaves.
 type outgoing struct {
 	payload    []byte
 	nextHeader uint8
@@ -177,7 +177,7 @@ func (o *Outer) outerTOS(inner uint8) uint8 {
 	return dscp | ipwire.EncapsulateECN(inner, o.NoECN)
 }
 
-// udpEnds are where a packet under the SA goes; the remote end is invalid while that is not known.
+// ends are where a packet under the SA goes; the remote end is invalid while that is not known.
 func (sa *outboundSA) ends(src, dst netip.Addr) ends {
 	path := sa.pair.path.Load()
 	to := path.ends()
