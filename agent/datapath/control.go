@@ -206,8 +206,9 @@ func (c *control) dummy(now time.Duration, p *pair, payload []byte, to ends) boo
 	}
 	c.d.sending.Lock()
 	defer c.d.sending.Unlock()
-	g := outgoing{payload: payload, nextHeader: esp.NextHeaderDummy, to: to, count: len(payload), pad: max(sa.outer.Pad-len(payload), 0)}
-	reason := c.sealing.sealTunnelled(sa, now, &g, int(sa.mtu.Load()), &c.tally)
+	mtu := int(sa.mtu.Load())
+	g := outgoing{payload: payload, nextHeader: esp.NextHeaderDummy, to: to, count: len(payload), pad: sa.padding(len(payload), to, mtu)}
+	reason := c.sealing.sealTunnelled(sa, now, &g, mtu, &c.tally)
 	c.sealing.out.flush(&c.tally)
 	if reason != reasons {
 		c.tally.Dropped[reason]++

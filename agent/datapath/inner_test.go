@@ -378,6 +378,18 @@ func TestPadding(t *testing.T) {
 	})
 }
 
+// TestPaddingFitsThePath: more is asked for than the path takes.
+func TestPaddingFitsThePath(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.mtu.Store(1300)
+		w.protect(protection{ESP, Tunnel, UDP, false}, func(sa *SA) { sa.Outer.Pad = 5000 })
+		w.delivers(w.a, w.b, withDF(inner("10.9.0.1", "10.9.0.2", 50)))
+		if sent := w.wire.sent(bAddr); len(sent) != 1 || len(sent[0].data)+28 > 1300 || len(sent[0].data)+28 < 1297 {
+			t.Errorf("%d packets, the first of %d bytes", len(sent), len(sent[0].data)+28)
+		}
+	})
+}
+
 // TestMulticastLookup is RFC 4301 section 4.1: one SPI, told apart by destination and source.
 func TestMulticastLookup(t *testing.T) {
 	inWorld(t, func(w *world) {

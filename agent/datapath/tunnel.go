@@ -77,10 +77,16 @@ func (s *sender) sealTunnel(sa *outboundSA, inner []byte, to ends, df bool, mtu 
 	if ipwire.Version(inner) == 6 {
 		g.nextHeader = esp.NextHeaderIPv6
 	}
-	if p := sa.outer.Pad; p > len(inner) {
-		g.pad = p - len(inner)
-	}
+	g.pad = sa.padding(len(inner), to, mtu)
 	s.finish(sa, inner, s.sealTunnelled(sa, s.now, &g, mtu, &s.tally))
+}
+
+// padding is the TFC padding of a payload of n bytes, RFC 4303 section 2.7: as much as is asked for and fits the path.
+func (sa *outboundSA) padding(n int, to ends, mtu int) int {
+	if sa.outer.Pad <= n {
+		return 0
+	}
+	return max(min(sa.outer.Pad, sa.esp.MaxPayload(mtu-outerLen(to.remote.Addr(), sa.encapsulation)))-n, 0)
 }
 
 // sealTunnelled seals the payload of a tunnel mode packet, or a dummy.
