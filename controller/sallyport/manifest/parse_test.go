@@ -178,7 +178,7 @@ func TestParseErrors(t *testing.T) {
 		{"too large", policy + "  priority: 2147483648\n", `f:6:13: spec.priority must be a whole number of 32 bits in decimal digits, this is "2147483648"`},
 		{"hexadecimal", policy + "  priority: 0x10\n", `f:6:13: spec.priority must be a whole number of 32 bits in decimal digits, this is "0x10"`},
 		{"fraction", policy + "  priority: 1.5\n", `f:6:13: spec.priority must be a whole number, this is the number 1.5`},
-		{"negative", policy + "  lifetime: {hardBytes: -1}\n", `f:6:25: spec.lifetime.hardBytes must be a whole number from 0 to 18446744073709551615 in decimal digits, this is "-1"`},
+		{"negative", policy + "  lifetime: {hardBytes: -1}\n", `f:6:25: spec.lifetime.hardBytes must be a whole number from 0 to 18446744073709551615 in decimal digits, or 0x and hexadecimal ones, this is "-1"`},
 		{"number for a duration", policy + "  lifetime:\n    rekeyTime: 3600\n", `f:7:16: spec.lifetime.rekeyTime must be a duration such as 90s, 30m or 1h30m, this is the number 3600`},
 		{"days", policy + "  lifetime:\n    rekeyTime: 1d\n", `f:7:16: spec.lifetime.rekeyTime must be a duration such as 90s, 30m or 1h30m, this is "1d"`},
 		{"time", "kind: Host\nmetadata:\n  name: a\n  createTime: yesterday\n", `f:4:15: metadata.createTime must be a time such as 2026-01-31T12:00:00Z (RFC 3339), this is "yesterday"`},
@@ -246,6 +246,24 @@ func TestParseBounds(t *testing.T) {
 		}
 		if d := time.Since(start); d > 5*time.Second {
 			t.Errorf("%s: took %v", name, d)
+		}
+	}
+}
+
+// SPIs are read and spoken of in hexadecimal.
+func TestHexadecimalNumbers(t *testing.T) {
+	const peer = "kind: ManualPeer\nmetadata: {name: a}\nspec: {inbound: {spi: %s}}\n"
+	for text, want := range map[string]uint32{"0x1001": 0x1001, "0xffffffff": 0xffffffff, `"0x1A2b"`: 0x1a2b, "4097": 4097, "0x0010": 16} {
+		docs, _, err := Parse("f", fmt.Appendf(nil, peer, text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if got := docs[0].Resource.GetManualPeer().GetSpec().GetInbound().GetSpi(); got != want {
+			t.Errorf("%s: got %d, want %d", text, got, want)
+		}
+	}
+	for _, text := range []string{"0x", "0x100000000", "0x0x1", "0x-1", "0x1_0", "x10", "10h"} {
+		if _, _, err := Parse("f", fmt.Appendf(nil, peer, text)); err == nil {
+			t.Errorf("%s: accepted", text)
 		}
 	}
 }

@@ -100,14 +100,20 @@ func (d *decoder) signed(n *yaml.Node, what string, bits int) (int64, bool) {
 	return v, true
 }
 
+// unsigned decodes a number that may be written in hexadecimal too, as SPIs are.
 func (d *decoder) unsigned(n *yaml.Node, what string, bits int) (uint64, bool) {
 	s, ok := d.digits(n, what)
 	if !ok {
 		return 0, false
 	}
-	v, err := strconv.ParseUint(s, 10, bits)
+	base := 10
+	hex, isHex := strings.CutPrefix(s, "0x")
+	if isHex {
+		s, base = hex, 16
+	}
+	v, err := strconv.ParseUint(s, base, bits)
 	if err != nil {
-		d.fail(d.where(n), "%s must be a whole number from 0 to %d in decimal digits, this is %q", what, uint64(math.MaxUint64)>>(64-bits), s)
+		d.fail(d.where(n), "%s must be a whole number from 0 to %d in decimal digits, or 0x and hexadecimal ones, this is %q", what, uint64(math.MaxUint64)>>(64-bits), n.Value)
 		return 0, false
 	}
 	return v, true
