@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport.dev/sallyport/agent/datagram"
-	"sallyport.dev/sallyport/services/protocol/ipwire"
 )
 
 const (
@@ -31,7 +30,7 @@ type errorQueue struct {
 	m     *mmsg
 	bufs  [errorBatch][]byte
 	n     int
-	proto uint8 // of a raw socket, whose quotes may begin with an IP header; 0: UDP
+	proto uint8 // of a raw socket, whose addresses have no port; 0: UDP
 }
 
 func newErrorQueue(proto uint8) *errorQueue {
@@ -80,6 +79,9 @@ func (q *errorQueue) message(i int) (datagram.PathError, bool) {
 		switch {
 		case m.is(unix.IPPROTO_IP, unix.IP_RECVERR, sizeofExtendedErr), m.is(unix.IPPROTO_IPV6, unix.IPV6_RECVERR, sizeofExtendedErr):
 			found = extended(&e, m.data)
+		case m.is(unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo):
+			// ipi_addr, where the ICMP message came to: on an error queue ipi_spec_dst is not filled in.
+			e.Local = netip.AddrFrom4([4]byte(m.data[8:12]))
 		default:
 			var a arrival
 			if a.take(&m) && a.local.IsValid() {
@@ -87,7 +89,6 @@ func (q *errorQueue) message(i int) (datagram.PathError, bool) {
 			}
 		}
 	}
-	e.Quoted = withoutIPHeader(e.Quoted, q.proto)
 	return e, found && e.Remote.Addr().IsValid()
 }
 
@@ -102,17 +103,6 @@ func extended(e *datagram.PathError, b []byte) bool {
 		e.MTU = int(binary.NativeEndian.Uint32(b[8:]))
 	}
 	return true
-}
-
-// withoutIPHeader takes the IP header off that raw sockets with IP_HDRINCL are quoted.
-func withoutIPHeader(quoted []byte, proto uint8) []byte {
-	if proto == 0 || len(quoted) < ipwire.IPv4MinHeaderLen || quoted[0]>>4 != 4 || quoted[9] != proto {
-		return quoted
-	}
-	if n := int(quoted[0]&15) * 4; n >= ipwire.IPv4MinHeaderLen && n <= len(quoted) {
-		return quoted[n:]
-	}
-	return nil
 }
 
 // offender reads the struct sockaddr behind a struct sock_extended_err.

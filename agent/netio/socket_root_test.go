@@ -273,7 +273,7 @@ func TestPathErrors(t *testing.T) {
 				t.Fatal(n, err)
 			}
 			e := pathError(t, s)
-			if e.MTU != 1400 || e.Remote != netip.AddrPortFrom(remote, port) || !e.Offender.IsValid() || !bytes.HasPrefix(e.Quoted, esp(8)) {
+			if e.MTU != 1400 || e.Remote != netip.AddrPortFrom(remote, port) || e.Local.IsValid() && e.Local != local || !e.Offender.IsValid() || !bytes.HasPrefix(e.Quoted, esp(8)) {
 				t.Errorf("path error %+v", e)
 			}
 			// The kernel's own belief does not stop us: the next one of that size leaves too.
@@ -286,6 +286,19 @@ func TestPathErrors(t *testing.T) {
 			}
 			if e := pathError(t, s); e.MTU != 0 || e.Offender != remote { // nobody listens there
 				t.Errorf("unreachable: %+v", e)
+			}
+			// A quote is never taken for what it looks like: here an IPv4 header in front of ESP or AH.
+			if c.proto != 0 {
+				like := esp(1440)
+				like[0], like[9] = 0x45, c.proto
+				p := packet(8)
+				p.Data = whole(t, c.proto, local, remote, like)
+				if n, err := s.Send([]datagram.Packet{p}); n != 1 || err != nil {
+					t.Fatal(n, err)
+				}
+				if e := pathError(t, s); e.MTU != 1400 || !bytes.HasPrefix(e.Quoted, like[:10]) {
+					t.Errorf("quote that looks like a header: %+v", e)
+				}
 			}
 			// An error that is pending is not the next packets' own.
 			if n, err := s.Send([]datagram.Packet{packet(100), packet(101)}); n != 2 || err != nil {
@@ -677,5 +690,92 @@ func TestAnswersLeaveFromTheAddressAskedAt(t *testing.T) {
 			}
 		}
 		peer.Close()
+	}
+}
+
+// TestErrorsDoNotMoveUs: an ICMP message about an earlier packet does not make the next one leave from another of our
+// addresses.
+func TestErrorsDoNotMoveUs(t *testing.T) {
+	us, them := nstest.New(t), nstest.New(t)
+	nstest.Connect(t, us, "eth0", prefixes("192.0.2.1/24", "192.0.2.7/24", "2001:db8::1/64", "2001:db8::7/64"),
+		them, "eth0", prefixes("192.0.2.2/24", "2001:db8::2/64"))
+	r := &route{}
+	v4, v6 := r.udp(t, us, netio.UDPOptions{Mark: netio.DefaultMark})
+	for _, c := range []struct {
+		socket      *netio.UDPSocket
+		peer        string
+		locals      [2]string
+		udp, icmp   string
+		unreachable byte
+	}{
+		{v4, "192.0.2.2", [2]string{"192.0.2.7", "192.0.2.1"}, "ip4:udp", "ip4:icmp", 3},
+		{v6, "2001:db8::2", [2]string{"2001:db8::7", "2001:db8::1"}, "ip6:udp", "ip6:ipv6-icmp", 1},
+	} {
+		remote := netip.MustParseAddr(c.peer)
+		hear := func(ns *nstest.Namespace, network string) *net.IPConn {
+			var conn *net.IPConn
+			var err error
+			ns.Do(func() { conn, err = net.ListenIP(network, nil) })
+			if err == nil {
+				err = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			return conn
+		}
+		datagrams, answers := hear(them, c.udp), hear(us, c.icmp)
+		buf := make([]byte, 256)
+		for i := range 6 { // nobody listens there: each makes an error for the next
+			local := netip.MustParseAddr(c.locals[i%2])
+			if n, err := c.socket.Send([]datagram.Packet{{Data: esp(40), Remote: netip.AddrPortFrom(remote, 4500), Local: local, DF: true}}); n != 1 || err != nil {
+				t.Fatalf("datagram %d: %d left, %v", i, n, err)
+			}
+			_, from, err := datagrams.ReadFromIP(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := netip.AddrFromSlice(from.IP); got.Unmap() != local {
+				t.Errorf("datagram %d left from %v, want %v", i, got, local)
+			}
+			for buf[0] = 0; buf[0] != c.unreachable; {
+				if _, _, err := answers.ReadFromIP(buf); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// TestPathToIsPublic: an address that expires is no end of a tunnel, whatever the host prefers for its users.
+func TestPathToIsPublic(t *testing.T) {
+	us, them := nstest.New(t), nstest.New(t)
+	nstest.Connect(t, us, "eth0", nil, them, "eth0", prefixes("2001:db8::2/64"))
+	us.Run("sysctl", "-q", "-w", "net.ipv6.conf.eth0.use_tempaddr=2", "net.ipv6.conf.eth0.dad_transmits=0")
+	us.Run("ip", "address", "add", "2001:db8::7/64", "dev", "eth0", "mngtmpaddr", "nodad")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		out := us.Run("ip", "-6", "address", "show", "dev", "eth0", "temporary")
+		if strings.Contains(out, "2001:db8:") && !strings.Contains(out, "tentative") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no temporary address: %s", out)
+		}
+	}
+	if chosen := us.Run("ip", "-6", "route", "get", "2001:db8::2"); strings.Contains(chosen, "src 2001:db8::7 ") {
+		t.Fatalf("the host does not prefer its temporary address: %s", chosen)
+	}
+	var routes *netio.Routes
+	var err error
+	us.Do(func() { routes, err = netio.OpenRoutes(netio.DefaultMark) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer routes.Close()
+	for range 2 {
+		if local, _, err := routes.PathTo(netip.MustParseAddr("2001:db8::2")); local != netip.MustParseAddr("2001:db8::7") || err != nil {
+			t.Errorf("from %v, %v", local, err)
+		}
 	}
 }

@@ -24,6 +24,9 @@ const socketBuffer = 7 << 20
 // preferPublic is <linux/in6.h>'s IPV6_PREFER_SRC_PUBLIC (RFC 5014 section 3).
 const preferPublic = 0x0002
 
+// unchangedRetries is how often a datagram that the kernel refuses is tried again as it is.
+const unchangedRetries = 2
+
 // arrivalControl holds what UDP sockets are told of each datagram: our address, TOS, TTL.
 const arrivalControl = 128
 
@@ -253,16 +256,16 @@ func (s *UDPSocket) sendBatch(conn *udpConn, ps []datagram.Packet) (sent int, fi
 	}, first)
 }
 
-// transmit sends the prepared messages, which are those of ps[index[i]], in order. One that is refused is tried once
-// more, after relax: the error may be that of an ICMP message about an earlier packet, or an address of ours may be
-// gone. What is refused then has Err set.
+// transmit sends the prepared messages, which are those of ps[index[i]], in order. One that is refused is tried again as
+// it is, since the error may be that of an ICMP message about an earlier packet, which anybody can forge; then once
+// more after relax, since an address of ours may be gone. What is refused even so has Err set.
 func transmit(c syscall.RawConn, m *mmsg, ps []datagram.Packet, index []int, relax func(i int), first error) (sent int, err error) {
-	n, again := len(index), false
+	n, retries := len(index), 0
 	defer m.forget(n)
 	for i := 0; i < n; {
 		k, err := m.send(c, i, n)
 		if k > 0 {
-			sent, i, again = sent+k, i+k, false
+			sent, i, retries = sent+k, i+k, 0
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -271,9 +274,10 @@ func transmit(c syscall.RawConn, m *mmsg, ps []datagram.Packet, index []int, rel
 			}
 			return sent, err
 		}
-		if !again {
-			again = true
-			relax(i)
+		if retries <= unchangedRetries {
+			if retries++; retries > unchangedRetries {
+				relax(i)
+			}
 			continue
 		}
 		if errors.Is(err, unix.EMSGSIZE) {
@@ -282,7 +286,7 @@ func transmit(c syscall.RawConn, m *mmsg, ps []datagram.Packet, index []int, rel
 		if ps[index[i]].Err = err; first == nil {
 			first = err
 		}
-		i, again = i+1, false
+		i, retries = i+1, 0
 	}
 	return sent, first
 }
