@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// pollTime is how long a receiver waits without Go's poller, in milliseconds. Closing the socket takes as long then.
+const pollTime = 50
+
 // mmsg is the memory of one recvmmsg or sendmmsg call, made once. golang.org/x/net's ReadBatch makes
 // a net.Addr for every datagram; here a datagram costs no allocation.
 type mmsg struct {
@@ -82,9 +85,22 @@ func (m *mmsg) expect(n int) {
 	m.first, m.last = 0, n
 }
 
+// recv waits for datagrams, of which it returns the number; 0 where idle ended the wait, or nothing came for a while.
 func (m *mmsg) recv(c syscall.RawConn, n int) (int, error) {
 	m.expect(n)
-	if err := c.Read(m.call); err != nil {
+	if c.Read(m.call) == nil {
+		return m.n, m.err
+	}
+	// It is closed, or an ICMP message came while the send buffer was full: then Go's poller has seen an error and
+	// nothing else, and refuses to wait until it sees something else.
+	m.n, m.err = 0, nil
+	err := c.Control(func(fd uintptr) {
+		if !m.call(fd) {
+			m.n, m.err = 0, nil
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, pollTime)
+		}
+	})
+	if err != nil {
 		return 0, err
 	}
 	return m.n, m.err

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -777,5 +778,68 @@ func TestPathToIsPublic(t *testing.T) {
 		if local, _, err := routes.PathTo(netip.MustParseAddr("2001:db8::2")); local != netip.MustParseAddr("2001:db8::7") || err != nil {
 			t.Errorf("from %v, %v", local, err)
 		}
+	}
+}
+
+// TestErrorsWhileSendingIsStuck: an ICMP message that comes while nothing more can be sent is told, and the receiver
+// then waits as ever.
+func TestErrorsWhileSendingIsStuck(t *testing.T) {
+	us, them := nstest.New(t), nstest.New(t)
+	nstest.Connect(t, us, "eth0", prefixes("192.0.2.1/24"), them, "eth0", prefixes("192.0.2.2/24"))
+	// Nobody has 192.0.2.9, and what is sent there waits for long.
+	us.Run("sysctl", "-q", "-w", "net.ipv4.neigh.eth0.unres_qlen_bytes=1000000000", "net.ipv4.neigh.eth0.mcast_solicit=1000")
+	v4, _ := (&route{}).udp(t, us, netio.UDPOptions{Mark: netio.DefaultMark})
+	var sent atomic.Int64
+	stuck := make(chan struct{})
+	go func() {
+		defer close(stuck)
+		for {
+			n, err := v4.Send([]datagram.Packet{{Data: esp(1400), Remote: netip.MustParseAddrPort("192.0.2.9:4500"), DF: true}})
+			if err != nil {
+				return
+			}
+			sent.Add(int64(n))
+		}
+	}()
+	t.Cleanup(func() { v4.Close(); <-stuck })
+	for last := int64(-1); sent.Load() == 0 || sent.Load() != last; time.Sleep(300 * time.Millisecond) {
+		last = sent.Load()
+	}
+
+	told, calls := false, 0
+	failed := make(chan error)
+	go func() {
+		for {
+			_, err := v4.Recv(buffers(1, 2000))
+			if calls++; err != nil {
+				failed <- err
+				return
+			}
+			v4.PathErrors(func(datagram.PathError) {
+				told = true
+				time.AfterFunc(time.Second, func() { v4.Close() })
+			})
+		}
+	}()
+	time.Sleep(100 * time.Millisecond) // so that Recv waits when the message comes
+	var icmp net.PacketConn
+	var err error
+	them.Do(func() { icmp, err = net.ListenPacket("ip4:icmp", "192.0.2.2") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer icmp.Close()
+	udp := binary.BigEndian.AppendUint16(nil, 4500)
+	udp = binary.BigEndian.AppendUint16(udp, 4500)
+	udp = append(udp, 0, 28, 0, 0, 0, 0, 0, 0)
+	message := append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, whole(t, unix.IPPROTO_UDP, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), udp)...)
+	binary.BigEndian.PutUint16(message[2:], ^ipwire.Sum(message))
+	if _, err := icmp.WriteTo(message, &net.IPAddr{IP: net.IPv4(192, 0, 2, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	timeout := time.AfterFunc(10*time.Second, func() { v4.Close() })
+	defer timeout.Stop()
+	if err := <-failed; !told || calls > 100 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("told: %v; %d calls, %v", told, calls, err)
 	}
 }
