@@ -14,7 +14,10 @@ import (
 //	[PREF-1  mark ProtectMark      table Table+1    default through the TUN]
 //	 PREF    mark other than Mark  table Table      protected prefixes
 //
-// Strict rp_filter looks up the way back of what came out of the TUN as if it came from lo, with the packet's mark.
+// Strict rp_filter looks up the way back with the packet's mark too, as if it came from lo, or when it is forwarded
+// from the device that it leaves by: what came out of the TUN finds Table+1, and what goes into it does not.
+//
+// They are in the order in which they may come one by one: the rule that keeps packets from going round comes first.
 func (n *Network) wantedRules(family int, policed bool) []*netlink.Rule {
 	rule := func(preference int) *netlink.Rule {
 		r := netlink.NewRule()
@@ -29,7 +32,7 @@ func (n *Network) wantedRules(family int, policed bool) []*netlink.Rule {
 	protected, out := rule(n.config.Preference-1), rule(n.config.Preference-2)
 	protected.Table, protected.Mark = n.config.Table+1, n.config.ProtectMark
 	out.IifName, out.Goto = n.config.TUNName, n.config.Preference
-	return []*netlink.Rule{base, protected, out}
+	return []*netlink.Rule{base, out, protected}
 }
 
 // applyRules puts the rules of each family in, and removes others at our preferences that are ours or were. It says
@@ -109,7 +112,18 @@ func (n *Network) applyProtected(link netlink.Link, policed bool) (changed bool,
 		if err != nil {
 			return changed, err
 		}
-		if len(list) == 1 && list[0].LinkIndex == link.Attrs().Index && isDefault(list[0]) {
+		there := false
+		for _, r := range list {
+			if r.LinkIndex == link.Attrs().Index && isDefault(r) && r.Type == unix.RTN_UNICAST {
+				there = true
+				continue
+			}
+			changed = true
+			if err := n.handle.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+				return changed, fmt.Errorf("remove %v: %w", r.Dst, err)
+			}
+		}
+		if there {
 			continue
 		}
 		changed = true
