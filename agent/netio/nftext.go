@@ -37,12 +37,13 @@ func guardText(c Config, d Desired) string {
 	}
 	chain(&b, "outer", "prerouting priority mangle", markRules(c, d))
 	if d.policed() {
-		chain(&b, "classify_forwarded", "prerouting priority mangle + 1", forwardedRules(c, d))
+		chain(&b, "emerged", "prerouting priority mangle + 1", emergedRules(c))
+		chain(&b, "classify_forwarded", "prerouting priority filter + 20", forwardedRules(c, d))
 		routeChain(&b, "classify", "output priority mangle", outputRules(c, d))
 	}
 	chain(&b, "arrive", "input priority filter - 5", arriveRules(c, d, true))
 	chain(&b, "transit", "forward priority filter - 5", arriveRules(c, d, false))
-	chain(&b, "leave", "postrouting priority filter", leaveRules(c, d))
+	chain(&b, "leave", "postrouting priority filter", append(leaveRules(c, d), discardRest(d, "fib saddr type local ")...))
 	chain(&b, "leave_translated", "postrouting priority srcnat + 10", leaveRules(c, d))
 	chain(&b, "segments", "postrouting priority mangle", segmentRules(c))
 	chain(&b, "silence", "output priority filter", silenceRules(c))
@@ -136,10 +137,21 @@ func arriveRules(c Config, d Desired, local bool) []string {
 		}
 		rules = append(rules, match(is4, "saddr", remote)+drop)
 	}
-	if d.DiscardRest {
-		rules = append(rules, "counter name "+CounterDiscard+" drop")
+	if !local && d.DiscardRest {
+		// What is forwarded may be on its way out, and matched the other way round.
+		rules = append(rules, fmt.Sprintf(`oifname "%s" accept`, c.TUNName))
+		rules = append(rules, leavingPolicies(d)...)
 	}
-	return rules
+	return append(rules, discardRest(d, "")...)
+}
+
+// discardRest drops what no policy has matched. It is not looked at again after source NAT: a packet that a policy
+// lets pass does so under its new address too.
+func discardRest(d Desired, which string) []string {
+	if !d.DiscardRest {
+		return nil
+	}
+	return []string{which + "counter name " + CounterDiscard + " drop"}
 }
 
 // laterFragment6 matches IPv6 fragments that have no transport header; behind AH, nft does not even know the protocol.
@@ -182,9 +194,6 @@ func leaveRules(c Config, d Desired) []string {
 			rules = append(rules, match(is4, "daddr", subnets)+" accept")
 		}
 		rules = append(rules, clearOut(is4, subnets, remote)...)
-	}
-	if d.DiscardRest {
-		rules = append(rules, "fib saddr type local counter name "+CounterDiscard+" drop")
 	}
 	return rules
 }
