@@ -158,9 +158,13 @@ func (d Desired) normal() (Desired, error) {
 	if len(d.Policies) > maxPolicies {
 		return Desired{}, fmt.Errorf("%w: %d policies: at most %d", ErrDesired, len(d.Policies), maxPolicies)
 	}
+	words := 0
 	for i := range d.Policies {
 		if err := d.Policies[i].check(); err != nil {
 			return Desired{}, err
+		}
+		if words += d.Policies[i].words(); words > maxWords {
+			return Desired{}, fmt.Errorf("%w: the first %d policies have too many combinations of selectors for nftables: join their ports or protocols", ErrDesired, i+1)
 		}
 	}
 	n.Policies, n.DiscardRest = slices.Clone(d.Policies), d.DiscardRest

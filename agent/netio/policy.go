@@ -13,6 +13,10 @@ import (
 // maxPolicies bounds Desired.Policies.
 const maxPolicies = 4096
 
+// maxWords bounds the rules of all policies together: 255 selectors a side, each with ports of its own, are 65025
+// rules of one policy.
+const maxWords = 1 << 16
+
 // Policy is one ordered entry of the SPD as nftables carries it out: what PROTECT covers is routed to the TUN, and
 // dropped in clear; BYPASS and DISCARD are verdicts. It carries no key.
 type Policy struct {
@@ -111,6 +115,12 @@ func (p *Policy) combine(do func(local, remote group)) {
 			}
 		}
 	}
+}
+
+// words is the number of address ranges in the policy's rules in one chain, about.
+func (p *Policy) words() (n int) {
+	p.combine(func(l, r group) { n += len(l.ranges) + len(r.ranges) })
+	return n
 }
 
 func groups(selectors []spd.Selector) (out []group) {
