@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sallyport.dev/sallyport/services/protocol/spd"
@@ -82,6 +86,93 @@ func TestBadPolicies(t *testing.T) {
 	}
 }
 
+// TestRulesAreBounded: few selectors can mean many rules.
+func TestRulesAreBounded(t *testing.T) {
+	ported := func(address string, n int) (out []spd.Selector) {
+		s := sel(t, address)[0]
+		for i := range n {
+			s.Proto, s.Ports = 6, spd.Ports{First: uint16(i), Last: uint16(i)}
+			out = append(out, s)
+		}
+		return out
+	}
+	addresses := func(n int) (out []spd.Selector) {
+		a := netip.MustParseAddr("10.0.0.1")
+		for range n {
+			out = append(out, spd.Prefix(netip.PrefixFrom(a, 32)))
+			a = a.Next().Next()
+		}
+		return out
+	}
+	simple := Policy{Action: spd.Protect, Local: sel(t, "10.0.0.0/8"), Remote: sel(t, "10.0.0.0/8", "2001:db8::/32")}
+	for name, c := range map[string]struct {
+		policies []Policy
+		ok       bool
+	}{
+		"ports on both sides":           {[]Policy{{Action: spd.Protect, Local: ported("10.0.0.1", 255), Remote: ported("10.0.0.2", 255)}}, false},
+		"ports on one side":             {[]Policy{{Action: spd.Protect, Local: ported("10.0.0.1", 255), Remote: sel(t, "any")}}, true},
+		"addresses":                     {[]Policy{{Action: spd.Protect, Local: addresses(255), Remote: addresses(255)}}, true},
+		"addresses with ports":          {[]Policy{{Action: spd.Protect, Local: addresses(255), Remote: ported("10.0.0.2", 255)}}, true},
+		"as many policies as there may": {slices.Repeat([]Policy{simple}, maxPolicies), true},
+		"a little of everything":        {slices.Repeat([]Policy{{Action: spd.Protect, Local: ported("10.0.0.1", 20), Remote: ported("10.0.0.2", 20)}}, 100), false},
+	} {
+		if _, err := (Desired{Policies: c.policies}).normal(); c.ok != (err == nil) || err != nil && !errors.Is(err, ErrDesired) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestPolicyText is what is loaded for a few policies alone: testdata/policies.nft.
+func TestPolicyText(t *testing.T) {
+	d := Desired{DiscardRest: true, Uplink: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.10:7443"), netip.MustParseAddrPort("[2001:db8::10]:7443")}}
+	d.Policies = []Policy{
+		{Action: spd.Bypass, Local: sel(t, "any4 tcp/22"), Remote: sel(t, "198.51.100.0/24")},
+		{Action: spd.Discard, Local: sel(t, "any"), Remote: sel(t, "any udp/5353")},
+		{Action: spd.Protect, Local: sel(t, "192.0.2.1"), Remote: sel(t, "192.0.2.2-192.0.2.9", "198.51.100.7")},
+	}
+	d, err := d.normal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, path := guardText(Config{}.withDefaults(), d), filepath.Join("testdata", "policies.nft")
+	want, err := os.ReadFile(path)
+	if err != nil || got != string(want) {
+		t.Errorf("%v; it is\n<<<\n%s>>>", err, got)
+	}
+	d.Policies, d.DiscardRest = nil, false
+	for _, absent := range []string{"classify", "emerged", "0x5a12", "@th,288"} {
+		if text := guardText(Config{}.withDefaults(), d); strings.Contains(text, absent) {
+			t.Errorf("without policies there is %q", absent)
+		}
+	}
+}
+
+// TestSavedBeforePolicies: a guard.json of an agent that knew none.
+func TestSavedBeforePolicies(t *testing.T) {
+	dir := t.TempDir()
+	old := `{"tun":"sally0","port":4500,"mark":7,"table":5350,"preference":5350,"nft_table":"sallyport",
+		"desired":{"addresses":["10.99.0.1"],"pools":["10.99.0.0/16"],"subnets":null,"remote":["10.99.0.2/32"],"uplink":null}}`
+	if err := os.WriteFile(filepath.Join(dir, stateFile), []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := loadState(dir)
+	if err != nil || s.ProtectMark != 8 || s.Desired.policed() || len(s.Desired.Remote) != 1 {
+		t.Errorf("loaded %+v, %v", s, err)
+	}
+	for _, bad := range []string{`"protect_mark":7,`, `"policies":[{"action":"PROTECT"}],`, `"mark":4294967295,`} {
+		text := strings.Replace(old, `"mark":7,`, `"mark":7,`+bad, 1)
+		if strings.Contains(bad, "policies") {
+			text = strings.Replace(old, `"desired":{`, `"desired":{`+bad, 1)
+		}
+		if err := os.WriteFile(filepath.Join(dir, stateFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := loadState(dir); err == nil {
+			t.Errorf("with %s: loaded", bad)
+		}
+	}
+}
+
 // TestNFTTakesEveryPolicy: nft reads what is generated, for selectors of every kind.
 func TestNFTTakesEveryPolicy(t *testing.T) {
 	path, err := nftPath()
@@ -101,11 +192,7 @@ func TestNFTTakesEveryPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "--check", "-f", "-")
-	cmd.Stdin = strings.NewReader(guardText(Config{}.withDefaults(), d))
-	if out, err := cmd.CombinedOutput(); err != nil && !strings.Contains(string(out), "not permitted") {
-		t.Errorf("nft: %v: %.2000s", err, out)
-	}
+	checkText(t, path, guardText(Config{}.withDefaults(), d))
 	text, err := json.Marshal(d)
 	if err != nil {
 		t.Fatal(err)
@@ -116,9 +203,26 @@ func TestNFTTakesEveryPolicy(t *testing.T) {
 	}
 }
 
-// FuzzSavedPolicies: whatever is in guard.json, what becomes of it is no syntax to nft.
+// checkText has nft read a script, and load nothing.
+func checkText(t *testing.T, nft, text string) {
+	t.Helper()
+	cmd := exec.Command(nft, "--check", "-f", "-")
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil && !strings.Contains(string(out), "not permitted") {
+		t.Errorf("nft: %v: %.2000s", err, out)
+	}
+}
+
+// FuzzSavedPolicies: whatever is in guard.json, what becomes of it is no syntax to nft, and nft takes it. It is asked
+// for one text in a hundred: each takes a process.
 func FuzzSavedPolicies(f *testing.F) {
 	f.Add([]byte(`{"policies":[{"action":"PROTECT","Local":["any4 tcp/22"],"Remote":["2001:db8::1","10.0.0.0/8"]}],"discard_rest":true}`))
+	f.Add([]byte(`{"addresses":["10.9.0.1","fd09::1"],"uplink":["192.0.2.1:443","[2001:db8::1]:443"],"policies":[{"action":"DISCARD","Local":["any udp/opaque","10.0.0.0-10.0.0.9 icmp/3/1"],"Remote":["any"]},{"action":"BYPASS","Local":["any6 58"],"Remote":["::/0 any/1-2"]}]}`))
+	nft, err := nftPath()
+	if err != nil {
+		f.Skip(err)
+	}
+	var texts atomic.Int64
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var d Desired
 		if json.Unmarshal(text, &d) != nil {
@@ -134,6 +238,9 @@ func FuzzSavedPolicies(f *testing.F) {
 					t.Errorf("rule %q", rule)
 				}
 			}
+		}
+		if n := texts.Add(1); n <= 2 || n%100 == 0 {
+			checkText(t, nft, guardText(Config{}.withDefaults(), d))
 		}
 	})
 }
