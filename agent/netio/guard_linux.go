@@ -3,7 +3,6 @@ package netio
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -71,39 +70,4 @@ func RestoreGuard(ctx context.Context, stateDir string) error {
 		return err
 	}
 	return loadGuard(ctx, s.config(stateDir), s.Desired)
-}
-
-// GuardCounters reads the guard's counters: packets dropped, by counter name.
-func GuardCounters(ctx context.Context, c Config) (map[string]uint64, error) {
-	c = c.withDefaults()
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	out, err := runNFT(ctx, "", "-j", "list", "counters", "table", "inet", c.NFTable)
-	if err != nil {
-		return nil, err
-	}
-	return parseCounters(out)
-}
-
-// parseCounters reads nft's JSON listing.
-func parseCounters(listing []byte) (map[string]uint64, error) {
-	var doc struct {
-		NFTables []struct {
-			Counter *struct {
-				Name    string
-				Packets uint64
-			}
-		}
-	}
-	if err := json.Unmarshal(listing, &doc); err != nil {
-		return nil, fmt.Errorf("netio: nft's counter listing: %w", err)
-	}
-	counters := make(map[string]uint64)
-	for _, o := range doc.NFTables {
-		if o.Counter != nil {
-			counters[o.Counter.Name] = o.Counter.Packets
-		}
-	}
-	return counters, nil
 }

@@ -196,13 +196,19 @@ func TestStateRoundTrip(t *testing.T) {
 	}
 }
 
-func TestParseCounters(t *testing.T) {
-	got, err := parseCounters([]byte(`{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"counter": {"family": "inet", "name": "clear_in", "table": "sallyport", "packets": 3, "bytes": 9}}]}`))
-	if err != nil || len(got) != 1 || got["clear_in"] != 3 {
-		t.Errorf("got %v, %v", got, err)
+func TestParseCounter(t *testing.T) {
+	whole := []byte{1, 0, 0, 0, // nfgenmsg
+		13, 0, 2, 0, 'c', 'l', 'e', 'a', 'r', '_', 'i', 'n', 0, 0, 0, 0, // name
+		28, 0, 4, 0x80, // data
+		12, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9, // bytes
+		12, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 3} // packets
+	if name, packets, err := parseCounter(whole); name != "clear_in" || packets != 259 || err != nil {
+		t.Errorf("%q, %d, %v", name, packets, err)
 	}
-	if _, err := parseCounters([]byte("nft: no such table")); err == nil {
-		t.Error("what is no JSON was parsed")
+	for n := range whole {
+		if name, packets, err := parseCounter(whole[:n]); err == nil {
+			t.Errorf("%d bytes: %q, %d", n, name, packets)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package netio_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -68,6 +69,23 @@ func TestRepairLeavesOthersAlone(t *testing.T) {
 			t.Errorf("round %d: mended %s", i, got)
 		}
 		ns.Run("nft", fmt.Sprintf("add chain inet firewall c%d", i))
+	}
+}
+
+// TestCountersAreTheGuards: others may have counters of the same names.
+func TestCountersAreTheGuards(t *testing.T) {
+	ns, _, config := applied(t, desired)
+	ns.Run("nft", "add table inet other; add counter inet other clear_in { packets 7 bytes 7 }; add table ip sallyport; add counter ip sallyport spoofed { packets 7 bytes 7 }; add quota inet sallyport q 5 bytes")
+	read := func() (c map[string]uint64, err error) {
+		ns.Do(func() { c, err = netio.GuardCounters(t.Context(), config) })
+		return c, err
+	}
+	if got, err := read(); err != nil || fmt.Sprint(got) != "map[clear_in:0 clear_out:0 discarded:0 spoofed:0]" {
+		t.Errorf("counted %v, %v", got, err)
+	}
+	ns.Run("nft", "delete table inet sallyport")
+	if got, err := read(); !errors.Is(err, netio.ErrNoGuard) {
+		t.Errorf("without the guard: %v, %v", got, err)
 	}
 }
 
