@@ -351,6 +351,7 @@ func TestPoliciesAreCleanedUp(t *testing.T) {
 			t.Errorf("not installed: %q in\n%s", want, installed)
 		}
 	}
+	ns.Run("ip", "route", "add", "table", "5351", "blackhole", "10.2.0.0/16") // the TUN does not take it along
 	var err error
 	ns.Do(func() { err = netio.Cleanup(context.Background(), config) })
 	if err != nil {
@@ -385,6 +386,30 @@ func TestPoliciesHoldFromBootOn(t *testing.T) {
 		{"bypass", probe{from: "gateway", src: "172.16.0.1:1", dst: "172.16.0.2:53"}, "outside"},
 		{"the rest", probe{from: "gateway", src: "172.16.0.1:1", dst: "172.16.0.2:9"}, "discarded"},
 		{"the rest, in", probe{from: "outside", src: "172.16.0.2:9", dst: "172.16.0.1:1"}, "discarded"},
+	})
+}
+
+// TestManyPolicies: as many as there may be load well within nft's time, and again at no cost.
+func TestManyPolicies(t *testing.T) {
+	d := netio.Desired{DiscardRest: true}
+	for i := range 4096 {
+		remote := fmt.Sprintf("10.%d.%d.0/24", 128+i/256, i%256)
+		d.Policies = append(d.Policies, policy(t, spd.Protect, "10.1.0.0/16", remote+[...]string{"", " tcp/443", " udp/1000-2000", " icmp/8"}[i%4]))
+	}
+	begin := time.Now()
+	l := newPolicyLab(t, d)
+	loaded := time.Since(begin)
+	begin = time.Now()
+	l.apply(d)
+	t.Logf("loaded in %v, again in %v", loaded, time.Since(begin))
+	if loaded > 15*time.Second {
+		t.Errorf("loaded in %v, and nft gets 30 s", loaded)
+	}
+	l.expect(t, []fateCase{
+		{"the first", probe{from: "inside", src: "10.1.0.2:1", dst: "10.128.0.5:9"}, "tun"},
+		{"the last", probe{from: "gateway", src: "10.1.0.1", dst: "10.143.255.5", proto: ipwire.ProtoICMP, icmp: 0x0800}, "tun"},
+		{"the last but its type", probe{from: "gateway", src: "10.1.0.1", dst: "10.143.255.5", proto: ipwire.ProtoICMP}, "discarded"},
+		{"in clear", probe{from: "outside", src: "10.143.252.5:1", dst: "10.1.0.1:9"}, "clear_in"},
 	})
 }
 
