@@ -47,18 +47,6 @@ func classification(c Config) map[spd.Action]string {
 	}
 }
 
-// arrivingPolicies drop what arrives in clear and is protected, or discarded.
-func arrivingPolicies(c Config, d Desired, local bool) []string {
-	if !d.policed() {
-		return nil
-	}
-	var rules []string
-	if local {
-		rules = quoting(c, d, "accept")
-	}
-	return append(rules, verdicts(d.Policies, arriving, guarding(CounterClearIn))...)
-}
-
 // leavingPolicies drop what would leave in clear and is protected, or discarded.
 func leavingPolicies(d Desired) []string {
 	return verdicts(d.Policies, leaving, guarding(CounterClearOut))

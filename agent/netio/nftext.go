@@ -15,17 +15,24 @@ const (
 	CounterDiscard  = "discarded" // packets that a policy discards
 )
 
+// The chains of what the overlay protects: drops, and a return for the rest.
+const (
+	overlayIn  = "overlay_in"
+	overlayOut = "overlay_out"
+)
+
 // guardText is the nft script that replaces our tables as a whole, in one transaction. Chains, counters
 // and their values stay; all rules are new.
 //
-// In each chain the TUN and lo pass first, then our own outer packets, then the drops:
+// In each chain the TUN and lo pass first, then our own outer packets, then the overlay's drops, and then policies:
 //
 //	input, forward  to our overlay address, or from the pool            → spoofed
 //	                from a remote prefix to one of ours                 → clear_in
 //	post-routing    to a remote prefix or the pool, from one of ours    → clear_out
 //
 // As in routing the longer prefix wins: what stays among our own subnets passes although a remote prefix
-// contains them, and what concerns a remote prefix within our subnets is dropped.
+// contains them, and what concerns a remote prefix within our subnets is dropped. And as in routing the overlay comes
+// before the policies: a BYPASS that covers more than it should opens no way past the tunnels.
 //
 // Post-routing is used and not output, because only there the outgoing interface is final. It is looked at
 // before source NAT and after it: a container's packet that this host masquerades is ours too.
@@ -41,6 +48,8 @@ func guardText(c Config, d Desired) string {
 		chain(&b, "classify_forwarded", "prerouting priority filter + 20", forwardedRules(c, d))
 		routeChain(&b, "classify", "output priority mangle", outputRules(c, d))
 	}
+	plainChain(&b, overlayIn, overlayInRules(d))
+	plainChain(&b, overlayOut, overlayOutRules(d))
 	chain(&b, "arrive", "input priority filter - 5", arriveRules(c, d, true))
 	chain(&b, "transit", "forward priority filter - 5", arriveRules(c, d, false))
 	chain(&b, "leave", "postrouting priority filter", append(leaveRules(c, d), discardRest(d, "fib saddr type local ")...))
@@ -69,6 +78,12 @@ func chain(b *strings.Builder, name, hook string, rules []string) {
 	typedChain(b, name, "filter", hook, rules)
 }
 
+// plainChain is one that others jump to.
+func plainChain(b *strings.Builder, name string, rules []string) {
+	fmt.Fprintf(b, "\tchain %s {\n", name)
+	writeRules(b, rules)
+}
+
 // routeChain makes the kernel look for a route again when a rule has changed a packet's mark.
 func routeChain(b *strings.Builder, name, hook string, rules []string) {
 	typedChain(b, name, "route", hook, rules)
@@ -76,6 +91,10 @@ func routeChain(b *strings.Builder, name, hook string, rules []string) {
 
 func typedChain(b *strings.Builder, name, kind, hook string, rules []string) {
 	fmt.Fprintf(b, "\tchain %s {\n\t\ttype %s hook %s; policy accept;\n", name, kind, hook)
+	writeRules(b, rules)
+}
+
+func writeRules(b *strings.Builder, rules []string) {
 	for _, r := range rules {
 		fmt.Fprintf(b, "\t\t%s\n", r)
 	}
@@ -122,7 +141,21 @@ func arriveRules(c Config, d Desired, local bool) []string {
 		rules = append(rules, dhcp+" accept")
 		rules = append(rules, neighbourRules("accept")...)
 	}
-	rules = append(rules, arrivingPolicies(c, d, local)...)
+	if local && d.policed() {
+		rules = append(rules, quoting(c, d, "accept")...)
+	}
+	rules = append(rules, "jump "+overlayIn)
+	rules = append(rules, verdicts(d.Policies, arriving, guarding(CounterClearIn))...)
+	if !local && d.DiscardRest {
+		// What is forwarded may be on its way out, and matched the other way round.
+		rules = append(rules, fmt.Sprintf(`oifname "%s" accept`, c.TUNName))
+		rules = append(rules, leavingPolicies(d)...)
+	}
+	return append(rules, discardRest(d, "")...)
+}
+
+// overlayInRules drop what arrives in clear from a remote prefix.
+func overlayInRules(d Desired) (rules []string) {
 	for _, is4 := range []bool{true, false} {
 		remote, own := ofFamily(remotes(d), is4), ofFamily(owned(d), is4)
 		if len(remote) == 0 || len(own) == 0 {
@@ -133,16 +166,11 @@ func arriveRules(c Config, d Desired, local bool) []string {
 			if inner := ofFamily(remoteWithin(d), is4); len(inner) > 0 {
 				rules = append(rules, match(is4, "saddr", inner)+drop)
 			}
-			rules = append(rules, match(is4, "saddr", subnets)+" "+match(is4, "daddr", subnets)+" accept")
+			rules = append(rules, match(is4, "saddr", subnets)+" "+match(is4, "daddr", subnets)+" return")
 		}
 		rules = append(rules, match(is4, "saddr", remote)+drop)
 	}
-	if !local && d.DiscardRest {
-		// What is forwarded may be on its way out, and matched the other way round.
-		rules = append(rules, fmt.Sprintf(`oifname "%s" accept`, c.TUNName))
-		rules = append(rules, leavingPolicies(d)...)
-	}
-	return append(rules, discardRest(d, "")...)
+	return rules
 }
 
 // discardRest drops what no policy has matched. It is not looked at again after source NAT: a packet that a policy
@@ -180,7 +208,12 @@ func leaveRules(c Config, d Desired) []string {
 	// do not match.
 	rules = append(rules, "fib saddr type { local, broadcast } "+dhcp+" accept")
 	rules = append(rules, neighbourRules("accept")...)
-	rules = append(rules, leavingPolicies(d)...)
+	rules = append(rules, "jump "+overlayOut)
+	return append(rules, leavingPolicies(d)...)
+}
+
+// overlayOutRules drop what would leave in clear to a remote prefix or the pool.
+func overlayOutRules(d Desired) (rules []string) {
 	for _, is4 := range []bool{true, false} {
 		remote := ofFamily(disjointSorted(append(remotes(d), d.Pools...)), is4)
 		if len(remote) == 0 {
@@ -191,7 +224,7 @@ func leaveRules(c Config, d Desired) []string {
 			rules = append(rules, clearOut(is4, subnets, inner)...)
 		}
 		if len(subnets) > 0 {
-			rules = append(rules, match(is4, "daddr", subnets)+" accept")
+			rules = append(rules, match(is4, "daddr", subnets)+" return")
 		}
 		rules = append(rules, clearOut(is4, subnets, remote)...)
 	}

@@ -327,6 +327,23 @@ func TestPoliciesBesideTheOverlay(t *testing.T) {
 	}
 }
 
+// TestBypassOpensNoWayPastTheOverlay: not even if it covers everything, and a packet does not ask the routes.
+func TestBypassOpensNoWayPastTheOverlay(t *testing.T) {
+	l := newPolicyLab(t, netio.Desired{Addresses: addrs("10.99.0.1", "fd99::1"), Pools: prefixes("10.99.0.0/16", "fd99::/64"),
+		Remote: prefixes("10.99.0.2/32", "10.5.0.0/16", "fd05::/64"), Subnets: prefixes("10.1.0.0/16", "fd01::/64"),
+		Policies: []netio.Policy{policy(t, spd.Bypass, "any", "any")}})
+	l.expect(t, []fateCase{
+		{"overlay", probe{from: "gateway", src: "10.99.0.1:1", dst: "10.99.0.2:9"}, "tun"},
+		{"overlay, forwarded", probe{from: "inside", src: "[fd01::2]:1", dst: "[fd05::5]:9"}, "tun"},
+		{"past the TUN", probe{from: "gateway by eth0", src: "10.99.0.1:1", dst: "10.99.0.2:9"}, "clear_out"},
+		{"past the TUN, to a subnet", probe{from: "gateway by eth0", src: "[fd99::1]:1", dst: "[fd05::5]:9"}, "clear_out"},
+		{"past the TUN, in the pool", probe{from: "gateway by eth0", src: "[fd99::1]:1", dst: "[fd99::9]:9"}, "clear_out"},
+		{"in clear", probe{from: "outside", src: "[fd05::5]:1", dst: "[fd01::2]:9"}, "clear_in"},
+		{"bypassed", probe{from: "gateway by eth0", src: "172.16.0.1:1", dst: "172.16.0.2:9"}, "outside"},
+		{"bypassed, in", probe{from: "outside", src: "[fd16::2]:1", dst: "[fd01::2]:9"}, "inside"},
+	})
+}
+
 // allState is all that a Cleanup must leave as it was.
 func allState(ns *nstest.Namespace) string {
 	var parts []string

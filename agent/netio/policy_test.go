@@ -134,11 +134,7 @@ func TestPolicyText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, path := guardText(Config{}.withDefaults(), d), filepath.Join("testdata", "policies.nft")
-	want, err := os.ReadFile(path)
-	if err != nil || got != string(want) {
-		t.Errorf("%v; it is\n<<<\n%s>>>", err, got)
-	}
+	golden(t, "policies.nft", guardText(Config{}.withDefaults(), d))
 	d.Policies, d.DiscardRest = nil, false
 	for _, absent := range []string{"classify", "emerged", "0x5a12", "@th,288"} {
 		if text := guardText(Config{}.withDefaults(), d); strings.Contains(text, absent) {

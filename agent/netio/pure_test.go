@@ -37,19 +37,24 @@ func TestGuardText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden := filepath.Join("testdata", "guard.nft")
-	got := guardText(Config{}.withDefaults(), d)
+	golden(t, "guard.nft", guardText(Config{}.withDefaults(), d))
+}
+
+// golden compares with a file in testdata, which UPDATE_GOLDEN writes.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
 	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(golden)
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("the guard is now (UPDATE_GOLDEN=1 writes it)\n%s", got)
+		t.Errorf("%s is now (UPDATE_GOLDEN=1 writes it)\n%s", name, got)
 	}
 }
 
