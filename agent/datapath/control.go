@@ -84,7 +84,7 @@ func (c *control) run(ctx context.Context) {
 			c.handle(n)
 		case <-c.d.wake:
 			c.sweep()
-			for _, n := range c.takeTodo() {
+			for _, n := range c.takePending() {
 				c.handle(n)
 			}
 		case <-ticker.C:
@@ -96,12 +96,12 @@ func (c *control) run(ctx context.Context) {
 	}
 }
 
-func (c *control) takeTodo() []notice {
+func (c *control) takePending() []notice {
 	c.d.mu.Lock()
 	defer c.d.mu.Unlock()
-	todo := c.d.todo
-	c.d.todo = nil
-	return todo
+	pending := c.d.pending
+	c.d.pending = nil
+	return pending
 }
 
 func (c *control) handle(n notice) {

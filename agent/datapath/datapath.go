@@ -94,7 +94,7 @@ type Datapath struct {
 	sending sync.Mutex
 
 	notices chan notice   // from receivers, bounded
-	wake    chan struct{} // an SA's lifetime state changed, or todo is not empty
+	wake    chan struct{} // an SA's lifetime state changed, or pending is not empty
 
 	mu       sync.Mutex // guards what follows
 	inbound  *sad.Database[*inboundSA]
@@ -103,7 +103,7 @@ type Datapath struct {
 	bySPI    map[uint32][]*outboundSA
 	paths    map[string]*hostPath
 	rules    [][16]byte // ids of the SPD entries that protect nothing
-	todo     []notice   // from methods, never lost
+	pending  []notice   // from methods, never lost
 }
 
 // tables is what packets are carried by: an immutable snapshot.
@@ -207,7 +207,7 @@ func (d *Datapath) ivSeed() []byte {
 	return seed[:]
 }
 
-// rouse makes control look at lifetimes and todo.
+// rouse makes control look at lifetimes and pending.
 func (d *Datapath) rouse() {
 	select {
 	case d.wake <- struct{}{}:

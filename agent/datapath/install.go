@@ -69,7 +69,7 @@ func (d *Datapath) InstallOutbound(sa SA) error {
 	next := *d.tables.Load()
 	next.outbound = d.outbound.View()
 	d.tables.Store(&next)
-	d.todo = append(d.todo, notice{kind: noticeInstalled, pair: base.pair})
+	d.pending = append(d.pending, notice{kind: noticeInstalled, pair: base.pair})
 	d.rouse()
 	return nil
 }

@@ -83,7 +83,7 @@ func (d *Datapath) setPair(spec Pair) {
 		d.paths[key] = path
 		d.ask(path)
 	} else if candidate, ok := path.set(spec.Path); ok {
-		d.todo = append(d.todo, notice{kind: noticeCandidate, pair: p, came: ends{remote: candidate}})
+		d.pending = append(d.pending, notice{kind: noticeCandidate, pair: p, came: ends{remote: candidate}})
 		d.rouse()
 	}
 	p.path.Store(path)
