@@ -4,15 +4,10 @@ package datapath_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"sallyport.dev/sallyport/agent/datapath"
 	"sallyport.dev/sallyport/agent/netio"
@@ -180,41 +175,6 @@ func dropped(h *host) map[string]uint64 {
 		}
 	}
 	return out
-}
-
-// stream sends a TCP stream and compares what arrives.
-func stream(t *testing.T, from, to *host, local, remote string) {
-	t.Helper()
-	const size = 4 << 20
-	var listener net.Listener
-	var err error
-	to.Do(func() { listener, err = net.Listen("tcp", net.JoinHostPort(remote, "7000")) })
-	must(t, err)
-	defer listener.Close()
-	sum := make(chan [32]byte, 1)
-	go func() {
-		defer close(sum)
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		h := sha256.New()
-		if n, err := io.Copy(h, conn); n == size && err == nil {
-			sum <- [32]byte(h.Sum(nil))
-		}
-	}()
-	var conn net.Conn
-	dialer := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
-	from.Do(func() { conn, err = dialer.Dial("tcp", net.JoinHostPort(remote, "7000")) })
-	must(t, err)
-	must(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
-	h := sha256.New()
-	_, err = io.CopyN(io.MultiWriter(conn, h), rand.NewChaCha8([32]byte{}), size)
-	must(t, err, conn.Close())
-	if got, ok := <-sum; !ok || got != [32]byte(h.Sum(nil)) {
-		t.Errorf("the stream was not received as sent; drops %v, %v", dropped(from), dropped(to))
-	}
 }
 
 // TestClearIsDroppedBothWays: without an SA nothing leaves, and what a third host sends in clear under the addresses

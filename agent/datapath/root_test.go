@@ -5,11 +5,7 @@ package datapath_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -272,35 +268,7 @@ func TestTCPThroughESP(t *testing.T) {
 	left, right := connected(t, "172.16.0.1:4500", "172.16.0.2:4500")
 	const size = 64 << 20
 	for _, addr := range []string{"10.99.0.2:7000", "[fd99::2]:7000"} {
-		var listener net.Listener
-		var err error
-		right.Do(func() { listener, err = net.Listen("tcp", addr) })
-		must(t, err)
-		defer listener.Close()
-		sum := make(chan [32]byte, 1)
-		go func() {
-			defer close(sum)
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			h := sha256.New()
-			if n, err := io.Copy(h, conn); n == size && err == nil {
-				sum <- [32]byte(h.Sum(nil))
-			}
-		}()
-		var conn net.Conn
-		left.Do(func() { conn, err = net.DialTimeout("tcp", addr, 10*time.Second) })
-		must(t, err)
-		must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
-		h := sha256.New()
-		begin := time.Now()
-		_, err = io.CopyN(io.MultiWriter(conn, h), rand.NewChaCha8([32]byte{}), size)
-		must(t, err, conn.Close())
-		if got, ok := <-sum; !ok || got != [32]byte(h.Sum(nil)) {
-			t.Errorf("%s: the stream was not received as sent; left %+v, right %+v", addr, left.dp.Counters(), right.dp.Counters())
-		}
-		t.Logf("%s: %.0f Mbit/s", addr, size*8/1e6/time.Since(begin).Seconds())
+		took := transfer(t, left, right, nil, addr, size, time.Minute)
+		t.Logf("%s: %.0f Mbit/s", addr, size*8/1e6/took.Seconds())
 	}
 }
