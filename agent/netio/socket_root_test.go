@@ -459,14 +459,8 @@ func TestRawFragments(t *testing.T) {
 // TestClearSocketStealsNothing: whatever the source port, datagrams arrive at the socket that is read.
 func TestClearSocketStealsNothing(t *testing.T) {
 	ns := nstest.New(t)
-	var v4, v6 *netio.UDPSocket
 	var err error
-	ns.Do(func() { v4, v6, err = netio.ListenUDP(netio.UDPOptions{Port: 4500, Mark: netio.DefaultMark}) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v4.Close()
-	defer v6.Close()
+	v4, v6 := (&route{}).udp(t, ns, netio.UDPOptions{Mark: netio.DefaultMark})
 	const many = 64
 	for _, c := range []struct {
 		socket *netio.UDPSocket
@@ -573,14 +567,8 @@ func TestPathTo(t *testing.T) {
 
 func TestUDPSocketsAreDual(t *testing.T) {
 	ns := nstest.New(t)
-	var v4, v6 *netio.UDPSocket
 	var err error
-	ns.Do(func() { v4, v6, err = netio.ListenUDP(netio.UDPOptions{Port: 4500, Mark: netio.DefaultMark}) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v4.Close()
-	defer v6.Close()
+	v4, v6 := (&route{}).udp(t, ns, netio.UDPOptions{Mark: netio.DefaultMark})
 	for _, c := range []struct {
 		socket *netio.UDPSocket
 		local  string
@@ -646,14 +634,8 @@ func TestAnswersLeaveFromTheAddressAskedAt(t *testing.T) {
 	us, them := nstest.New(t), nstest.New(t)
 	nstest.Connect(t, us, "eth0", prefixes("192.0.2.1/24", "192.0.2.7/24", "2001:db8::1/64", "2001:db8::7/64"),
 		them, "eth0", prefixes("192.0.2.2/24", "2001:db8::2/64"))
-	var v4, v6 *netio.UDPSocket
 	var err error
-	us.Do(func() { v4, v6, err = netio.ListenUDP(netio.UDPOptions{Port: 4500, Mark: netio.DefaultMark}) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v4.Close()
-	defer v6.Close()
+	v4, v6 := (&route{}).udp(t, us, netio.UDPOptions{Mark: netio.DefaultMark})
 	for _, c := range []struct {
 		socket           *netio.UDPSocket
 		peer, ours, gone string
