@@ -11,30 +11,48 @@ import (
 // field holds ^Sum; bytes that include a right checksum sum to 0xffff.
 //
 // The sum does not depend on the byte order (RFC 1071 section 2(B)), so that it
-// runs over the machine's widest words and swaps once at the end.
+// runs over the machine's widest words and swaps once at the end. Two chains of
+// carries that do not wait for each other take half the time of one. A chain that
+// began without a carry cannot carry again when its own is added.
 func Sum(b []byte) uint16 {
-	var acc, carry uint64
-	for len(b) >= 32 {
-		acc, carry = bits.Add64(acc, binary.LittleEndian.Uint64(b), 0)
-		acc, carry = bits.Add64(acc, binary.LittleEndian.Uint64(b[8:]), carry)
-		acc, carry = bits.Add64(acc, binary.LittleEndian.Uint64(b[16:]), carry)
-		acc, carry = bits.Add64(acc, binary.LittleEndian.Uint64(b[24:]), carry)
-		acc, carry = bits.Add64(acc, 0, carry)
-		acc += carry
-		b = b[32:]
+	var x, y, cx, cy uint64
+	for len(b) >= 64 {
+		x, cx = bits.Add64(x, binary.LittleEndian.Uint64(b), 0)
+		x, cx = bits.Add64(x, binary.LittleEndian.Uint64(b[8:]), cx)
+		x, cx = bits.Add64(x, binary.LittleEndian.Uint64(b[16:]), cx)
+		x, cx = bits.Add64(x, binary.LittleEndian.Uint64(b[24:]), cx)
+		x, _ = bits.Add64(x, 0, cx)
+		y, cy = bits.Add64(y, binary.LittleEndian.Uint64(b[32:]), 0)
+		y, cy = bits.Add64(y, binary.LittleEndian.Uint64(b[40:]), cy)
+		y, cy = bits.Add64(y, binary.LittleEndian.Uint64(b[48:]), cy)
+		y, cy = bits.Add64(y, binary.LittleEndian.Uint64(b[56:]), cy)
+		y, _ = bits.Add64(y, 0, cy)
+		b = b[64:]
 	}
 	for len(b) >= 8 {
-		acc, carry = bits.Add64(acc, binary.LittleEndian.Uint64(b), 0)
-		acc += carry
+		x, cx = bits.Add64(x, binary.LittleEndian.Uint64(b), 0)
+		x, _ = bits.Add64(x, 0, cx)
 		b = b[8:]
 	}
-	var tail uint64
-	for i, c := range b {
-		tail |= uint64(c) << (8 * i)
+	x, cx = bits.Add64(x, y, 0)
+	x, cx = bits.Add64(x, rest(b), cx)
+	x, _ = bits.Add64(x, 0, cx)
+	return bits.ReverseBytes16(fold(x))
+}
+
+// rest returns up to 7 bytes as a word of which the others are 0.
+func rest(b []byte) (word uint64) {
+	if len(b) >= 4 {
+		word, b = uint64(binary.LittleEndian.Uint32(b)), b[4:]
+		for i, c := range b {
+			word |= uint64(c) << (32 + 8*i)
+		}
+		return word
 	}
-	acc, carry = bits.Add64(acc, tail, 0)
-	acc += carry
-	return bits.ReverseBytes16(fold(acc))
+	for i, c := range b {
+		word |= uint64(c) << (8 * i)
+	}
+	return word
 }
 
 // fold adds the four words of a sum to one.
