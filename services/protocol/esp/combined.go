@@ -37,9 +37,8 @@ func newCombined(c Config, l layout) (*combined, error) {
 	return p, nil
 }
 
-func (p *combined) protect(packet []byte, seq uint64) {
-	body := p.body(packet)
-	p.aead.Seal(body[:0], p.setNonce(packet), body, p.setAAD(packet, seq))
+func (p *combined) protect(packet, body []byte, seq uint64) {
+	p.aead.Seal(p.body(packet)[:0], p.setNonce(packet), body, p.setAAD(packet, seq))
 }
 
 func (p *combined) verify(packet []byte, seq uint64) ([]byte, error) {

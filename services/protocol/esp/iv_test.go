@@ -32,7 +32,7 @@ func TestRFC3602Packets(t *testing.T) {
 		plaintext := unhex(t, v.plaintext)
 		packet := bytes.Join([][]byte{unhex(t, "00008765"), unhex(t, v.seq), unhex(t, v.iv), plaintext, make([]byte, s.icv)}, nil)
 		seq := uint64(binary.BigEndian.Uint32(packet[4:]))
-		s.protect(packet, seq)
+		s.protect(packet, s.body(packet), seq)
 		if got := packet[s.header : len(packet)-s.icv]; !bytes.Equal(got, unhex(t, v.encrypted)) {
 			t.Errorf("%s: encrypted %x", name, got)
 		}

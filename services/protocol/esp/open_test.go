@@ -21,7 +21,7 @@ func sealBody(t testing.TB, s *Sealer, body []byte) []byte {
 		separate.mac.AppendICV(packet[:len(packet)-s.icv])
 		return packet
 	}
-	s.protect(packet, s.seq)
+	s.protect(packet, s.body(packet), s.seq)
 	return packet
 }
 

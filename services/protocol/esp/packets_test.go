@@ -182,7 +182,7 @@ func checkSealedAs(t *testing.T, c Config, v vector, payload []byte, nextHeader 
 	putTrailer(got[s.header+len(payload):len(got)-s.icv], nextHeader)
 	s.putHeader(got)
 	copy(got[fixedLen:s.header], want[fixedLen:])
-	s.protect(got, s.seq)
+	s.protect(got, s.body(got), s.seq)
 	if !bytes.Equal(got, want) {
 		t.Errorf("sealed\n%x, want\n%x", got, want)
 	}

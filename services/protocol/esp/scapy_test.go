@@ -46,7 +46,7 @@ func TestScapy(t *testing.T) {
 			copy(again, packet[:s.header])
 			copy(again[s.header:], inner)
 			putTrailer(again[s.header+len(inner):len(again)-s.icv], NextHeaderIPv4)
-			s.protect(again, v.seq)
+			s.protect(again, s.body(again), v.seq)
 			if !bytes.Equal(again, packet) {
 				t.Errorf("sealed\n%x, want\n%x", again, packet)
 			}

@@ -97,22 +97,52 @@ func (s *Sealer) SealTFC(dst, payload []byte, nextHeader uint8, tfc int) ([]byte
 		return dst, ErrNoSpace
 	}
 	n := len(payload) + tfc
-	total := s.SealedLen(n)
-	if total > space {
-		return dst, ErrNoSpace
+	packet, err := s.begin(dst, n)
+	if err != nil {
+		return dst, err
 	}
-	if s.seq >= s.last {
-		return dst, s.refusal()
-	}
-	s.seq++
-	packet := dst[len(dst) : len(dst)+total]
 	body := s.body(packet)
 	place(body, payload)
 	clear(body[len(payload):n])
 	putTrailer(body[n:], nextHeader)
 	s.putHeader(packet)
-	s.protect(packet, s.seq)
-	return dst[:len(dst)+total], nil
+	s.protect(packet, body, s.seq)
+	return dst[:len(dst)+len(packet)], nil
+}
+
+// SealTail is Seal for a payload outside of dst whose memory goes on behind it: MaxTrailer bytes there are
+// overwritten, so that to encrypt is the only copy. Without that capacity it is Seal.
+func (s *Sealer) SealTail(dst, payload []byte, nextHeader uint8) ([]byte, error) {
+	n := len(payload)
+	length := s.bodyLen(n)
+	if cap(payload) < length {
+		return s.Seal(dst, payload, nextHeader)
+	}
+	packet, err := s.begin(dst, n)
+	if err != nil {
+		return dst, err
+	}
+	body := payload[:length]
+	putTrailer(body[n:], nextHeader)
+	s.putHeader(packet)
+	s.protect(packet, body, s.seq)
+	return dst[:len(dst)+len(packet)], nil
+}
+
+// MaxTrailer is the longest padding that sealing adds, with its length and next header.
+const MaxTrailer = 15 + trailerLen
+
+// begin takes the next sequence number for a packet with n bytes of payload, which lies behind dst.
+func (s *Sealer) begin(dst []byte, n int) ([]byte, error) {
+	total := s.SealedLen(n)
+	if total > cap(dst)-len(dst) {
+		return nil, ErrNoSpace
+	}
+	if s.seq >= s.last {
+		return nil, s.refusal()
+	}
+	s.seq++
+	return dst[len(dst) : len(dst)+total], nil
 }
 
 func (s *Sealer) refusal() error {

@@ -48,6 +48,32 @@ func TestSealOverlap(t *testing.T) {
 	}
 }
 
+// A payload with room behind it gives the same packet, and what lies behind the room stays. Without room it is copied.
+func TestSealTail(t *testing.T) {
+	forEachSuite(t, func(t *testing.T, c Config) {
+		for n := 0; n < 70; n++ {
+			payload := bytes.Repeat([]byte{byte(n)}, n)
+			plain, _ := newPair(t, c)
+			want := mustSeal(t, plain, payload, NextHeaderDummy)
+			for room := range MaxTrailer + 2 {
+				memory := bytes.Repeat([]byte{0xee}, n+room+8)
+				copy(memory, payload)
+				s, _ := newPair(t, c)
+				got, err := s.SealTail(make([]byte, 3, 200), memory[:n:n+room], NextHeaderDummy)
+				if err != nil || !bytes.Equal(got[3:], want) || s.Seq() != 1 {
+					t.Fatalf("%d bytes, %d behind: %v\n%x, want\n%x", n, room, err, got, want)
+				}
+				if !bytes.Equal(memory[:n], payload) || bytes.Count(memory[n:], []byte{0xee}) < 8+room-MaxTrailer {
+					t.Errorf("%d bytes, %d behind: the memory is %x", n, room, memory)
+				}
+			}
+			if got, err := plain.SealTail(make([]byte, 3, 3+len(want)-1), make([]byte, n, n+MaxTrailer), 59); err != ErrNoSpace || len(got) != 3 || plain.Seq() != 1 {
+				t.Errorf("without space: %d, %v", len(got), err)
+			}
+		}
+	})
+}
+
 func TestSealAppends(t *testing.T) {
 	s, o := newPair(t, testConfig(parseSuite(t, "chacha20poly1305"), false))
 	inner, nextHeader := innerPacket(t, 6, 77)

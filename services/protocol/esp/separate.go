@@ -30,7 +30,8 @@ func newSeparate(c Config, l layout) (*separate, error) {
 	return &separate{layout: l, cipher: cipher, mac: mac, esn: c.ESN}, nil
 }
 
-func (p *separate) protect(packet []byte, seq uint64) {
+func (p *separate) protect(packet, body []byte, seq uint64) {
+	place(p.body(packet), body)
 	p.cipher.Encrypt(p.body(packet), p.iv(packet))
 	covered := packet[:len(packet)-p.icv]
 	p.authenticate(covered, seq)

@@ -39,8 +39,9 @@ func (c Config) suite() transform.Suite {
 // protection is what an SA's suite does to a packet. Its scratch space makes it unfit for
 // concurrent use. A packet is whole: from its SPI to its ICV.
 type protection interface {
-	// protect encrypts the body in place and fills in the ICV. Header, IV and body are there.
-	protect(packet []byte, seq uint64)
+	// protect encrypts the body, trailer included, and fills in the ICV. Header and IV are there; the body lies in its
+	// place in the packet, or outside of the packet.
+	protect(packet, body []byte, seq uint64)
 	// verify checks the ICV and returns the body, trailer included, decrypted in place. The
 	// one error is ErrICV. The packet has whole blocks and room for all its parts.
 	verify(packet []byte, seq uint64) ([]byte, error)

@@ -234,7 +234,7 @@ func TestVectorsSeal(t *testing.T) {
 			putTrailer(got[s.header+len(payload):len(got)-s.icv], nextHeader)
 			s.putHeader(got)
 			copy(got[fixedLen:s.header], want[fixedLen:])
-			s.protect(got, s.seq)
+			s.protect(got, s.body(got), s.seq)
 			if !bytes.Equal(got, want) {
 				t.Errorf("sealed\n%x, want\n%x", got, want)
 			}
