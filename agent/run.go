@@ -187,42 +187,44 @@ func (a *agent) openDatapath(ctx context.Context, group *errgroup.Group) error {
 		return errors.Join(err, tun.Close())
 	}
 	config := datapath.Config{TUN: tun, Clock: netio.BootTime, KeepKeys: o.allowCapture, PathTo: a.routes.PathTo}
-	if err := a.openSockets(&config); err != nil {
+	v4, v6, err := a.openSockets(&config)
+	if err != nil {
 		return errors.Join(err, tun.Close())
 	}
 	if a.datapath, err = datapath.New(config); err != nil {
 		return err
 	}
 	group.Go(func() error { return a.datapath.Run(ctx) }) // closes the devices
+	group.Go(func() error { return a.watchSpeed(ctx, speed{tun, v4, v6}) })
 	return nil
 }
 
-// openSockets opens the sockets for ESP in UDP, and for native ESP and AH.
-func (a *agent) openSockets(c *datapath.Config) error {
+// openSockets opens the sockets for ESP in UDP, which it returns, and for native ESP and AH.
+func (a *agent) openSockets(c *datapath.Config) (v4, v6 *netio.UDPSocket, err error) {
 	o := a.options
-	v4, v6, err := netio.ListenUDP(netio.UDPOptions{Port: o.listenPort, Mark: o.mark, NoChecksum: o.udpNoChecksum})
+	v4, v6, err = netio.ListenUDP(netio.UDPOptions{Port: o.listenPort, Mark: o.mark, NoChecksum: o.udpNoChecksum})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	c.UDP = sockets(v4, v6)
 	for _, native := range []struct {
 		protocol datapath.Protocol
 		into     *datapath.Sockets
 	}{{datapath.ESP, &c.ESP}, {datapath.AH, &c.AH}} {
-		v4, v6, err := netio.ListenRaw(uint8(native.protocol), o.mark)
+		raw4, raw6, err := netio.ListenRaw(uint8(native.protocol), o.mark)
 		if err != nil {
-			return errors.Join(err, closeSockets(c))
+			return nil, nil, errors.Join(err, closeSockets(c))
 		}
-		*native.into = sockets(v4, v6)
+		*native.into = sockets(raw4, raw6)
 	}
 	ahErrors, err := netio.ListenAHErrors()
 	if err != nil {
-		return errors.Join(err, closeSockets(c))
+		return nil, nil, errors.Join(err, closeSockets(c))
 	}
 	if ahErrors != nil {
 		c.AHErrors = ahErrors
 	}
-	return nil
+	return v4, v6, nil
 }
 
 // sockets makes interfaces of sockets that may be nil: a nil pointer in an interface is not nil.

@@ -10,16 +10,16 @@ import (
 	"net/netip"
 )
 
-// Headroom is what a raw socket needs free at the front of Buf when it receives: the IPv6 header and the
-// extension headers that it rebuilds there lie before what the kernel gives. A UDP socket leaves it free too.
-const Headroom = 512
-
-// Packet is one outer packet. Its owner reuses it, Buf and all, for batch after batch.
+// Packet is one outer packet, or, over UDP, a run of them that lie one behind the other. Its owner reuses it for batch
+// after batch.
 type Packet struct {
-	// Buf is the memory to receive into; not used when sending.
-	Buf []byte
-	// Data is the packet: the socket sets it, to a part of Buf, when it receives.
+	// Data is the packet or the run. What is sent belongs to the caller again when Send returns. What was received
+	// lies in memory of the socket: it is the receiver's, to change as well, until the next Recv; what lies before and
+	// behind it is not.
 	Data []byte
+	// Segment, if it is more than 0 and less than len(Data), says that Data is a run of datagrams of Segment bytes
+	// each; only the last may be shorter. All else that is said here is said of each of them.
+	Segment int
 	// Remote is the other end; its port is 0 but with UDP.
 	Remote netip.AddrPort
 	// Local is our address. In sending by UDP the kernel chooses if it is invalid.
@@ -31,14 +31,22 @@ type Packet struct {
 	// DF makes a UDP datagram that is sent leave whole or not at all (then Err is ErrTooBig). A raw
 	// packet leaves as it is.
 	DF bool
-	// Err says, after receiving, why Data is unusable (ErrTruncated), and after sending, why the
-	// packet did not leave; nil when all is well.
+	// Err says, after receiving, why Data is unusable (ErrTruncated), and after sending, why the packet, or something of
+	// the run, did not leave; nil when all is well. After ErrTooBig none of a run has left.
 	Err error
 }
 
+// Count is how many datagrams p has: 1, but for a run.
+func (p *Packet) Count() int {
+	if p.Segment <= 0 || p.Segment >= len(p.Data) {
+		return 1
+	}
+	return (len(p.Data) + p.Segment - 1) / p.Segment
+}
+
 var (
-	// ErrTruncated: the packet was longer than its buffer.
-	ErrTruncated = errors.New("datagram: longer than its buffer")
+	// ErrTruncated: the packet, or what the kernel tells about it, was longer than the memory for it.
+	ErrTruncated = errors.New("datagram: longer than the memory for it")
 	// ErrTooBig: the packet is larger than the link or the path takes whole (EMSGSIZE).
 	ErrTooBig = errors.New("datagram: larger than the path takes")
 	// ErrFamily: an address is not of the socket's family.

@@ -12,26 +12,31 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/agent/datagram"
+	"sallyport.dev/sallyport/agent/offload"
 	"sallyport.dev/sallyport/services/protocol/sad"
 	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
 // Device is the TUN, as netio.TUN has it. Read is called by one goroutine, Write by any.
 type Device interface {
-	// Read puts packets at offset into bufs and their lengths into sizes, and returns how many.
-	Read(bufs [][]byte, sizes []int, offset int) (int, error)
-	// Write takes the packets bufs[i][offset:]; it may change the buffers.
-	Write(bufs [][]byte, offset int) (int, error)
-	BatchSize() int
+	// Read takes one packet or super-packet, its virtio header in front, into b. Without wait it returns 0 if there is
+	// none.
+	Read(b []byte, wait bool) (int, error)
+	// Write gives one back, in pieces; the first begins with the virtio header.
+	Write(pieces [][]byte) error
+	// Features are what Write takes joined.
+	Features() offload.Features
 	Close() error
 }
 
 // Conn is one socket, as netio's UDPSocket and RawSocket have it. Recv and PathErrors are called by one
 // goroutine, Send by any, one at a time.
 type Conn interface {
-	// Recv waits for packets, sets all but Buf, and returns how many; none when only path errors came.
+	// Recv waits for packets, sets them, and returns how many; none when only path errors came. Their Data is the
+	// caller's until the next Recv.
 	Recv(ps []datagram.Packet) (int, error)
-	// Send sends packets in order and returns how many left. Those that did not have Err set.
+	// Send sends packets in order and returns how many datagrams left. Packets that did not have Err set; a run that is
+	// too big has not left at all.
 	Send(ps []datagram.Packet) (int, error)
 	// PathErrors yields what was said about packets sent, since the last call. It does not wait.
 	PathErrors(yield func(datagram.PathError))

@@ -3,31 +3,48 @@ package datapath
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"sallyport.dev/sallyport/agent/datagram"
+	"sallyport.dev/sallyport/agent/offload"
 	"sallyport.dev/sallyport/services/protocol/esp"
 )
 
-// nullTUN and nullConn take everything and allocate nothing.
-type nullTUN struct{ packets int }
-
-func (t *nullTUN) BatchSize() int                         { return 128 }
-func (t *nullTUN) Read([][]byte, []int, int) (int, error) { select {} }
-func (t *nullTUN) Write(bufs [][]byte, offset int) (int, error) {
-	t.packets += len(bufs)
-	return 0, nil
+// nullTUN and nullConn take everything and allocate nothing. The TUN gives what queue holds.
+type nullTUN struct {
+	packets int
+	queue   [][]byte
 }
+
+func (t *nullTUN) Features() offload.Features { return offload.Features{} }
+
+func (t *nullTUN) Read(b []byte, _ bool) (int, error) {
+	if len(t.queue) == 0 {
+		return 0, nil
+	}
+	p := t.queue[0]
+	t.queue = t.queue[1:]
+	return plain(b, p), nil
+}
+
+func (t *nullTUN) Write([][]byte) error { t.packets++; return nil }
+
 func (t *nullTUN) Close() error { return nil }
 
 type nullConn struct{ datagrams int }
 
 func (c *nullConn) Recv([]datagram.Packet) (int, error) { select {} }
-func (c *nullConn) Send(ps []datagram.Packet) (int, error) {
-	c.datagrams += len(ps)
-	return len(ps), nil
+
+func (c *nullConn) Send(ps []datagram.Packet) (n int, err error) {
+	for i := range ps {
+		n += ps[i].Count()
+	}
+	c.datagrams += n
+	return n, nil
 }
+
 func (c *nullConn) PathErrors(func(datagram.PathError)) {}
 func (c *nullConn) Close() error                        { return nil }
 
@@ -55,15 +72,13 @@ func TestFastPathDoesNotAllocate(t *testing.T) {
 	const batch, runs = 64, 50
 	s, r := newSender(d), newReceiver(d, linkUDP, conn)
 	v4, v6 := inner("10.9.0.1", "10.9.0.1", 1300), inner("fd09::1", "fd09::1", 1300)
+	packets := slices.Repeat([][]byte{v4, v6}, batch/2)
 	outbound := func() {
-		for i := range batch {
-			p := v4
-			if i%2 == 1 {
-				p = v6
-			}
-			s.sizes[i] = copy(s.bufs[i][headroom:], p)
+		tun.queue = packets
+		for len(tun.queue) > 0 {
+			n, _ := s.read(true)
+			s.forward(n)
 		}
-		s.forward(batch)
 	}
 	if n := testing.AllocsPerRun(runs, outbound); n != 0 {
 		t.Errorf("%v allocations for each batch sent", n)
@@ -148,8 +163,7 @@ func FuzzDemux(f *testing.F) {
 // arrive makes packet the i-th of the receiver's batch.
 func arrive(r *receiver, i int, packet []byte, from netip.AddrPort) {
 	p := &r.packets[i]
-	p.Data = p.Buf[datagram.Headroom:]
-	p.Data = p.Data[:copy(p.Data, packet)]
+	p.Data = append(p.Data[:0], packet...)
 	p.Remote, p.Local, p.TOS, p.Err = from, bAddr.Addr(), 0, nil
 }
 
@@ -165,15 +179,17 @@ func openable(sa SA, datagram []byte) bool {
 }
 
 func BenchmarkOutbound(b *testing.B) {
-	d, _, _ := still(b)
+	d, tun, _ := still(b)
 	s := newSender(d)
 	p := inner("10.9.0.1", "10.9.0.1", 1372)
+	packets := slices.Repeat([][]byte{p}, 128)
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()
 	for i := 0; i < b.N; i += 128 {
-		for j := range 128 {
-			s.sizes[j] = copy(s.bufs[j][headroom:], p)
+		tun.queue = packets
+		for len(tun.queue) > 0 {
+			n, _ := s.read(true)
+			s.forward(n)
 		}
-		s.forward(128)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/agent/datagram"
+	"sallyport.dev/sallyport/agent/offload"
 	"sallyport.dev/sallyport/services/protocol/ah"
 	"sallyport.dev/sallyport/services/protocol/esp"
 	"sallyport.dev/sallyport/services/protocol/fragment"
@@ -24,7 +25,9 @@ type receiver struct {
 	conn    Conn
 	link    link
 	packets []datagram.Packet
-	out     [][]byte // what goes to the TUN, headroom included
+	at      datagram.Packet // the datagram at hand
+	join    *offload.Coalescer
+	rebuilt []byte // what transport mode in UDP puts together, until it is written; its capacity is fixed
 	// onPathError is pathError, bound once: a new closure would be an allocation per batch.
 	onPathError func(datagram.PathError)
 	now         time.Duration
@@ -35,12 +38,10 @@ type receiver struct {
 }
 
 func newReceiver(d *Datapath, l link, conn Conn) *receiver {
-	r := &receiver{d: d, conn: conn, link: l, packets: make([]datagram.Packet, receiveBatch), out: make([][]byte, 0, receiveBatch),
+	r := &receiver{d: d, conn: conn, link: l, packets: make([]datagram.Packet, receiveBatch), rebuilt: make([]byte, 0, rebuiltLen),
 		cache: spd.NewCache(flowCacheLen), fragments: fragment.NewTracker(fragment.TrackerConfig{})}
 	r.onPathError = r.pathError
-	for i := range r.packets {
-		r.packets[i].Buf = make([]byte, datagram.Headroom+bufferLen)
-	}
+	r.join = offload.NewCoalescer(d.config.TUN.Features(), r.write)
 	return r
 }
 
@@ -67,20 +68,45 @@ func (r *receiver) deliver(n int) {
 	r.now = r.d.config.Clock()
 	r.conn.PathErrors(r.onPathError)
 	for i := range n {
-		if tap := r.d.tap.Load(); tap != nil {
-			p := &r.packets[i]
-			(*tap)(Tapped{Inbound: true, Data: p.Data, Protocol: r.link.protocol(), Remote: p.Remote, Local: p.Local})
+		p := &r.packets[i]
+		r.at = *p
+		step := len(p.Data)
+		if p.Segment > 0 {
+			step = p.Segment
 		}
-		r.demux(t, &r.packets[i])
-	}
-	if len(r.out) > 0 {
-		if _, err := r.d.config.TUN.Write(r.out, headroom); err != nil {
-			// Which of them were refused is not told.
-			r.tally.Dropped[InWrite]++
+		for rest := p.Data; ; {
+			r.at.Data = rest[:min(step, len(rest))]
+			rest = rest[len(r.at.Data):]
+			r.datagram(t)
+			if len(rest) == 0 {
+				break
+			}
 		}
-		r.out = r.out[:0]
 	}
+	r.flush()
 	r.d.counters.add(&r.tally)
+}
+
+// datagram takes the datagram at hand.
+func (r *receiver) datagram(t *tables) {
+	p := &r.at
+	if tap := r.d.tap.Load(); tap != nil {
+		(*tap)(Tapped{Inbound: true, Data: p.Data, Protocol: r.link.protocol(), Remote: p.Remote, Local: p.Local})
+	}
+	r.demux(t, p)
+}
+
+// flush writes what waits to be joined.
+func (r *receiver) flush() {
+	r.join.Flush()
+	r.rebuilt = r.rebuilt[:0]
+}
+
+// write gives the TUN what was joined of several packets.
+func (r *receiver) write(pieces [][]byte, packets int) {
+	if r.d.config.TUN.Write(pieces) != nil {
+		r.tally.Dropped[InWrite] += uint64(packets)
+	}
 }
 
 // demux tells the datagrams of RFC 3948 section 2 apart, and finds the ESP or AH header of native packets.
@@ -135,19 +161,23 @@ func (r *receiver) protected(t *tables, p *datagram.Packet, at, next int) {
 		r.dummy(sa.pair, p.Data[inner.start:inner.end], came)
 		return
 	}
-	if sa.mode == Transport {
-		reason = r.rebuild(sa, p, at, next, &inner)
-	} else {
-		reason = r.decapsulate(p, &inner)
+	var packet []byte
+	switch {
+	case sa.mode == Tunnel:
+		packet, reason = r.decapsulate(p, &inner)
+	case r.link == linkUDP:
+		packet, reason = r.rebuildUDP(sa, p, &inner)
+	default:
+		packet = r.rebuild(p, at, next, &inner)
 	}
 	if reason == reasons {
-		reason = r.check(t, sa, p.Data[inner.start:inner.end])
+		reason = r.check(t, sa, packet)
 	}
 	if reason != reasons {
 		r.tally.Dropped[reason]++
 		return
 	}
-	r.accept(p, inner)
+	r.accept(packet)
 }
 
 // spi is that of the ESP or AH header at b[at:].
@@ -227,7 +257,7 @@ func openReason(err error) Reason {
 }
 
 // decapsulate is the end of tunnel mode: the inner packet's length and its ECN bits, RFC 6040 section 4.2.
-func (r *receiver) decapsulate(p *datagram.Packet, o *opened) Reason {
+func (r *receiver) decapsulate(p *datagram.Packet, o *opened) ([]byte, Reason) {
 	version := 0
 	switch o.next {
 	case esp.NextHeaderIPv4:
@@ -235,46 +265,45 @@ func (r *receiver) decapsulate(p *datagram.Packet, o *opened) Reason {
 	case esp.NextHeaderIPv6:
 		version = 6
 	default:
-		return InNextHeader
+		return nil, InNextHeader
 	}
-	n, err := ipwire.DatagramLen(p.Data[o.start:o.end])
 	inner := p.Data[o.start:o.end]
+	n, err := ipwire.DatagramLen(inner)
 	if err != nil || ipwire.Version(inner) != version {
-		return InInnerLength
+		return nil, InInnerLength
 	}
-	o.end = o.start + n
 	inner = inner[:n]
 	was := ipwire.TOS(inner)
 	ecn, ok := ipwire.DecapsulateECN(p.TOS, was)
 	if !ok {
-		return InECN
+		return nil, InECN
 	}
 	if ecn != was&3 {
 		ipwire.SetECN(inner, ecn)
 	}
-	return reasons
+	return inner, reasons
 }
 
 // rebuild is the end of transport mode: the packet that the other end's stack had made. It is put together in
 // front of the payload.
-func (r *receiver) rebuild(sa *inboundSA, p *datagram.Packet, at, next int, o *opened) Reason {
-	if r.link == linkUDP {
-		return r.rebuildUDP(sa, p, o)
-	}
+func (r *receiver) rebuild(p *datagram.Packet, at, next int, o *opened) []byte {
 	head := o.start - at
 	copy(p.Data[head:o.start], p.Data[:at])
 	p.Data[head+next] = o.next
-	o.start = head
-	ipwire.SetLength(p.Data[o.start:o.end])
-	return reasons
+	packet := p.Data[head:o.end]
+	ipwire.SetLength(packet)
+	return packet
 }
+
+// rebuiltLen is room for a batch of most, and for the longest packet always.
+const rebuiltLen = 4 * 65536
 
 // rebuildUDP makes an IP header of what is known of the outer one. NAT may have changed the addresses that the
 // inner checksum covers: it is adjusted if the original ones are known, else made anew (RFC 3948 section 3.1.2).
-func (r *receiver) rebuildUDP(sa *inboundSA, p *datagram.Packet, o *opened) Reason {
+func (r *receiver) rebuildUDP(sa *inboundSA, p *datagram.Packet, o *opened) ([]byte, Reason) {
 	src, dst := p.Remote.Addr(), p.Local
 	if !dst.IsValid() || src.Is4() != dst.Is4() {
-		return InMalformed
+		return nil, InMalformed
 	}
 	hops := p.TTL
 	if hops == 0 {
@@ -284,12 +313,7 @@ func (r *receiver) rebuildUDP(sa *inboundSA, p *datagram.Packet, o *opened) Reas
 	if src.Is4() {
 		room = ipwire.IPv4MinHeaderLen
 	}
-	// Data begins behind Buf's headroom: there is room before the payload.
-	base := len(p.Buf) - cap(p.Data)
-	if base+o.start < room || base < 0 {
-		return InMalformed
-	}
-	whole := p.Buf[base+o.start-room : base+o.end]
+	whole := r.rebuildIn(room, p.Data[o.start:o.end])
 	var err error
 	if src.Is4() {
 		_, err = ipwire.PutIPv4(whole, ipwire.IPv4Header{TOS: p.TOS, TTL: hops, DontFragment: true, Protocol: o.next, Src: src, Dst: dst})
@@ -297,16 +321,24 @@ func (r *receiver) rebuildUDP(sa *inboundSA, p *datagram.Packet, o *opened) Reas
 		_, err = ipwire.PutIPv6(whole, ipwire.IPv6Header{TrafficClass: p.TOS, HopLimit: hops, NextHeader: o.next, Src: src, Dst: dst})
 	}
 	if err != nil {
-		return InInnerLength
+		return nil, InInnerLength
 	}
 	if nat := sa.nat; nat.Source.IsValid() && nat.Destination.IsValid() {
 		ipwire.AdjustChecksum(whole, nat.Source, nat.Destination)
 	} else {
 		ipwire.RepairChecksum(whole)
 	}
-	p.Data = p.Buf[base+o.start-room:]
-	o.end, o.start = room+o.end-o.start, 0
-	return reasons
+	return whole, reasons
+}
+
+// rebuildIn copies a payload behind room for a header: before it, in a run, lies what may not be written yet.
+func (r *receiver) rebuildIn(room int, payload []byte) []byte {
+	if n := room + len(payload); cap(r.rebuilt)-len(r.rebuilt) < n {
+		r.flush()
+	}
+	start := len(r.rebuilt)
+	r.rebuilt = append(r.rebuilt[:start+room], payload...)
+	return r.rebuilt[start:]
 }
 
 // check is RFC 4301 section 5.2, step 4: the packet must be what the SA may carry.
@@ -337,18 +369,14 @@ func (r *receiver) check(t *tables, sa *inboundSA, inner []byte) Reason {
 	return InSelector
 }
 
-// accept hands the packet over to the TUN's batch.
-func (r *receiver) accept(p *datagram.Packet, o opened) {
-	inner := p.Data[o.start:o.end]
+// accept hands the packet over to what the TUN will be given.
+func (r *receiver) accept(inner []byte) {
 	if tap := r.d.tap.Load(); tap != nil {
 		(*tap)(Tapped{Inner: true, Inbound: true, Data: inner})
 	}
 	r.tally.InPackets++
 	r.tally.InBytes += uint64(len(inner))
-	// There is room before the packet for what the TUN puts there, and behind it for segments that the TUN joins
-	// to it.
-	start := len(p.Buf) - cap(p.Data) + o.start
-	r.out = append(r.out, p.Buf[start-headroom:start+len(inner)])
+	r.join.Add(inner)
 }
 
 // heard notes an authenticated packet, and tells control if it came from where the path does not lead.

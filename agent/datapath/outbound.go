@@ -6,20 +6,22 @@ import (
 	"os"
 	"time"
 
+	"sallyport.dev/sallyport/agent/offload"
 	"sallyport.dev/sallyport/services/protocol/fragment"
 	"sallyport.dev/sallyport/services/protocol/ipwire"
 	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
 const (
-	// headroom is what lies free before each packet in our buffers: the TUN's virtio header.
-	headroom = 64
-	// bufferLen holds the longest IP datagram, and segments that the TUN joins to it.
-	bufferLen = headroom + 65535 + 64
+	// readLen holds the longest packet that a TUN gives, its virtio header, and what lies behind a segment.
+	readLen = offload.HeaderLen + ipwire.IPv6HeaderLen + 65535 + offload.Tail
 	// maxDatagram is the longest UDP payload in IPv4; that of IPv6 is longer.
 	maxDatagram = 65535 - 20 - 8
 	// flowCacheLen is how many flows each worker remembers the SPD entry of.
 	flowCacheLen = 4096
+
+	// drainLen is how much is sealed before it leaves, at least if there is so much.
+	drainLen = 60 << 10
 
 	icmpInterval = time.Millisecond // of "too big" messages, on average (RFC 4443 section 2.4(f))
 	icmpBurst    = 64
@@ -27,44 +29,34 @@ const (
 
 // sender takes packets from the TUN to the sockets. It is one goroutine's.
 type sender struct {
-	d     *Datapath
-	bufs  [][]byte
-	sizes []int
-	now   time.Duration
-	tally Counters
+	d        *Datapath
+	buf      []byte
+	segments offload.Splitter
+	now      time.Duration
+	tally    Counters
 
 	cache       *spd.Cache
 	fragments   *fragment.Tracker     // ports of datagrams whose fragments pass one by one
 	reassembler *fragment.Reassembler // of what transport mode needs whole
-	joined      bool                  // the packet at hand comes from reassembler
 	inner       splitter
 
 	*sealing
-	icmp      []byte
+	icmp      [2][]byte // a message for the TUN, behind its virtio header
 	icmpLimit limiter
 }
 
 func newSender(d *Datapath) *sender {
-	n := d.config.TUN.BatchSize()
 	return &sender{
-		d: d, bufs: buffers(n), sizes: make([]int, n), sealing: newSealing(d, arenaLen),
+		d: d, buf: make([]byte, readLen), sealing: newSealing(d, arenaLen),
 		cache: spd.NewCache(flowCacheLen), fragments: fragment.NewTracker(fragment.TrackerConfig{}),
 		reassembler: fragment.New(fragment.Config{}),
-		icmp:        make([]byte, headroom, headroom+leastMTU6),
+		icmp:        [2][]byte{make([]byte, offload.HeaderLen), make([]byte, 0, leastMTU6)},
 	}
-}
-
-func buffers(n int) [][]byte {
-	bufs := make([][]byte, n)
-	for i := range bufs {
-		bufs[i] = make([]byte, bufferLen)
-	}
-	return bufs
 }
 
 func (s *sender) run() error {
 	for failures := 0; ; {
-		n, err := s.d.config.TUN.Read(s.bufs, s.sizes, headroom)
+		n, err := s.read(true)
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
 			return err
 		}
@@ -80,49 +72,96 @@ func (s *sender) run() error {
 	}
 }
 
-// forward seals and sends the first n packets.
+func (s *sender) read(wait bool) (int, error) {
+	return s.d.config.TUN.Read(s.buf[:len(s.buf)-offload.Tail], wait)
+}
+
+// forward seals the packet in buf, n bytes long, and those that wait behind it, and sends them all. It goes on until
+// there are none, so that small ones leave together, or what there is fills a message.
 func (s *sender) forward(n int) {
 	t := s.d.tables.Load()
 	s.now = s.d.config.Clock()
 	s.d.sending.Lock()
-	for i := range n {
-		inner := s.bufs[i][headroom : headroom+s.sizes[i]]
-		if tap := s.d.tap.Load(); tap != nil {
-			(*tap)(Tapped{Inner: true, Data: inner})
+	for n > 0 {
+		s.take(t, s.buf[:n])
+		if s.out.used >= drainLen {
+			break
 		}
-		s.one(t, inner, false)
+		n, _ = s.read(false) // an error comes again when we wait
 	}
 	s.out.flush(&s.tally)
 	s.d.sending.Unlock()
 	s.d.counters.add(&s.tally)
 }
 
-// one takes a packet as far as the outbox, or drops it. joined says that it came in fragments.
-func (s *sender) one(t *tables, inner []byte, joined bool) {
-	flow, err := ipwire.ParseFlow(inner)
-	if err != nil {
+// take carries a packet or super-packet from the TUN: the segments of one have one flow, so that its way is looked up
+// once.
+func (s *sender) take(t *tables, b []byte) {
+	if s.segments.Reset(b) != nil {
 		s.tally.Dropped[OutMalformed]++
 		return
 	}
-	if isFragment(inner) {
-		flow = s.fragmentFlow(inner, flow)
-	}
-	entry, reason := s.policy(t, inner, &flow)
-	if reason != reasons {
-		s.tally.Dropped[reason]++
+	count := uint64(s.segments.Count())
+	packet, ok := s.segments.Next()
+	if !ok {
 		return
+	}
+	s.show(packet)
+	w, reason := s.way(t, packet)
+	if reason != reasons {
+		s.tally.Dropped[reason] += count
+		return
+	}
+	for s.carry(t, &w, packet); ; s.carry(t, &w, packet) {
+		if packet, ok = s.segments.Next(); !ok {
+			return
+		}
+		s.show(packet)
+	}
+}
+
+// show shows a packet from the TUN to the capture.
+func (s *sender) show(packet []byte) {
+	if tap := s.d.tap.Load(); tap != nil {
+		(*tap)(Tapped{Inner: true, Data: packet})
+	}
+}
+
+// way is what the SPD and the SAD say of a flow.
+type way struct {
+	sa   *outboundSA
+	flow ipwire.Flow
+	// joined says that the packet came in fragments.
+	joined bool
+}
+
+// way finds the SA for a packet. The reason is reasons if there is one.
+func (s *sender) way(t *tables, packet []byte) (way, Reason) {
+	flow, err := ipwire.ParseFlow(packet)
+	if err != nil {
+		return way{}, OutMalformed
+	}
+	if isFragment(packet) {
+		flow = s.fragmentFlow(packet, flow)
+	}
+	entry, reason := s.policy(t, packet, &flow)
+	if reason != reasons {
+		return way{}, reason
 	}
 	sa, ok := choose(t.outbound, entry.Pair, &flow)
 	if !ok {
-		s.tally.Dropped[OutNoSA]++
 		s.acquire(entry, flow)
-		return
+		return way{}, OutNoSA
 	}
-	if sa.mode == Transport {
-		s.joined = joined
-		s.transport(t, sa, inner, &flow)
+	return way{sa: sa, flow: flow}, reasons
+}
+
+// carry takes a packet as far as the outbox, or drops it.
+func (s *sender) carry(t *tables, w *way, packet []byte) {
+	if w.sa.mode == Transport {
+		s.transport(t, w, packet)
 	} else {
-		s.tunnel(sa, inner)
+		s.tunnel(w.sa, packet)
 	}
 }
 
@@ -198,12 +237,12 @@ func (s *sender) tooBig(inner []byte, mtu int) {
 	if !s.icmpLimit.allow(s.now, icmpInterval, icmpBurst) {
 		return
 	}
-	message, ok := ipwire.AppendTooBig(s.icmp[:headroom], inner, mtu)
+	message, ok := ipwire.AppendTooBig(s.icmp[1][:0], inner, mtu)
 	if !ok {
 		return
 	}
-	s.icmp = message[:headroom]
-	if _, err := s.d.config.TUN.Write([][]byte{message}, headroom); err == nil {
+	s.icmp[1] = message
+	if s.d.config.TUN.Write(s.icmp[:]) == nil {
 		s.tally.TooBigs++
 	}
 }

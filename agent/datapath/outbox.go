@@ -14,6 +14,9 @@ const (
 	arenaLen = 512 << 10
 	// maxBatch is how many packets one Send is given.
 	maxBatch = 128
+	// A run is at most what leaves as one message.
+	maxRunSegments = 128
+	maxRunLen      = 65400
 )
 
 // outbox is the batch of sealed packets that waits to leave, one queue for each socket. Packets lie one behind
@@ -42,24 +45,45 @@ func newOutbox(c Config, arena int, shrunk func(netip.Addr)) *outbox {
 	return o
 }
 
-// take returns n bytes of the arena; fewer are given back by give. It flushes when there is no room. n is at
+// take returns n bytes of the arena, with what is still free behind them. It flushes when there is no room. n is at
 // most that of the longest datagram with its headers.
 func (o *outbox) take(n int, tally *Counters) []byte {
 	if len(o.arena)-o.used < n {
 		o.flush(tally)
 	}
-	slot := o.arena[o.used : o.used+n : o.used+n]
+	slot := o.arena[o.used : o.used+n]
 	o.used += n
 	return slot
 }
 
-// put queues a packet for a link's socket of the remote end's family.
+// put queues a packet for a link's socket of the remote end's family. UDP datagrams that lie one behind the other and
+// differ in nothing but their payload leave as a run.
 func (o *outbox) put(l link, p datagram.Packet, tally *Counters) {
 	q := &o.queues[l][familyIndex(p.Remote.Addr())]
+	if l == linkUDP && len(*q) > 0 && extend(&(*q)[len(*q)-1], &p) {
+		return
+	}
 	*q = append(*q, p)
 	if len(*q) == cap(*q) {
 		o.flush(tally)
 	}
+}
+
+// extend appends p to a run, and reports whether it could. The arena lies behind the run's bytes: where p begins
+// there, p belongs to the same part of it.
+func extend(run, p *datagram.Packet) bool {
+	n := len(run.Data)
+	segment := run.Segment
+	if segment == 0 {
+		segment = n
+	}
+	if len(p.Data) > segment || n%segment != 0 || n >= maxRunSegments*segment || n+len(p.Data) > maxRunLen ||
+		n == cap(run.Data) || &run.Data[:n+1][n] != &p.Data[0] ||
+		run.Remote != p.Remote || run.Local != p.Local || run.TOS != p.TOS || run.DF != p.DF {
+		return false
+	}
+	run.Segment, run.Data = segment, run.Data[:n+len(p.Data)]
+	return true
 }
 
 func familyIndex(a netip.Addr) int {
@@ -85,26 +109,43 @@ func (o *outbox) flush(tally *Counters) {
 }
 
 func (o *outbox) send(l link, conn Conn, q []datagram.Packet, tally *Counters) {
-	if conn == nil {
-		tally.Dropped[OutSend] += uint64(len(q))
-		return
+	total := 0
+	for i := range q {
+		total += q[i].Count()
 	}
-	sent, _ := conn.Send(q)
-	if sent == len(q) {
+	sent := 0
+	if conn != nil {
+		sent, _ = conn.Send(q)
+	}
+	if sent == total {
 		return
 	}
 	for i := range q {
-		if q[i].Err == nil {
-			continue
-		}
-		if !errors.Is(q[i].Err, datagram.ErrTooBig) || !o.again(l, conn, &q[i]) {
-			tally.Dropped[OutSend]++
+		if conn != nil && errors.Is(q[i].Err, datagram.ErrTooBig) {
+			sent += o.againEach(l, conn, &q[i])
 		}
 	}
+	tally.Dropped[OutSend] += uint64(total - sent)
+}
+
+// againEach sends what was too big for the link in pieces, and returns how many datagrams left so.
+func (o *outbox) againEach(l link, conn Conn, p *datagram.Packet) (sent int) {
+	one, step := *p, len(p.Data)
+	if p.Segment > 0 {
+		step = p.Segment
+	}
+	one.Segment = 0
+	for rest := p.Data; len(rest) > 0; rest = rest[len(one.Data):] {
+		one.Data = rest[:min(step, len(rest))]
+		if o.again(l, conn, &one) {
+			sent++
+		}
+	}
+	return sent
 }
 
 // again sends a packet that was too big for the link in pieces: the MTU has just changed, and the packet's
-// number is used. From the next packet on the SA knows better.
+// number is used. From the next packet on the SA knows better. p is changed.
 func (o *outbox) again(l link, conn Conn, p *datagram.Packet) bool {
 	o.shrunk(p.Remote.Addr())
 	if l == linkUDP {

@@ -33,6 +33,16 @@ type outgoing struct {
 	df         bool
 	// count is what the SA's account is charged with.
 	count int
+	// tail says that the memory behind the payload may be overwritten, as far as its capacity goes.
+	tail bool
+}
+
+// seal seals the payload behind dst.
+func (g *outgoing) seal(s *esp.Sealer, dst []byte) ([]byte, error) {
+	if g.tail && g.pad == 0 {
+		return s.SealTail(dst, g.payload, g.nextHeader)
+	}
+	return s.SealTFC(dst, g.payload, g.nextHeader, g.pad)
 }
 
 // udp seals ESP in UDP.
@@ -45,7 +55,7 @@ func (s *sealing) udp(sa *outboundSA, now time.Duration, g *outgoing, tally *Cou
 		return reason
 	}
 	slot := s.out.take(n, tally)
-	packet, err := sa.esp.SealTFC(slot[:0], g.payload, g.nextHeader, g.pad)
+	packet, err := g.seal(sa.esp, slot[:0])
 	if err != nil {
 		return sealReason(err)
 	}
@@ -82,7 +92,7 @@ func (s *sealing) native(sa *outboundSA, now time.Duration, head []byte, g *outg
 		if err := sa.ah.Seal(slot, len(head), g.nextHeader); err != nil {
 			return sealReason(err)
 		}
-	} else if _, err := sa.esp.SealTFC(slot[:len(head)], g.payload, g.nextHeader, g.pad); err != nil {
+	} else if _, err := g.seal(sa.esp, slot[:len(head)]); err != nil {
 		return sealReason(err)
 	}
 	s.tapOuter(sa, slot, g.to)

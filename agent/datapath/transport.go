@@ -7,14 +7,15 @@ import (
 // transport seals a packet in transport mode: its own IP header stays in front (RFC 4303 section 3.1.1, RFC 4302
 // section 3.1.1), or that of UDP takes its place (RFC 3948 section 3.1.1). Fragments are joined before; what
 // becomes too big is fragmented after (RFC 4303 section 3.3.4), unless the packet's DF bit forbids that.
-func (s *sender) transport(t *tables, sa *outboundSA, packet []byte, flow *ipwire.Flow) {
+func (s *sender) transport(t *tables, w *way, packet []byte) {
+	sa, flow := w.sa, &w.flow
 	if isFragment(packet) {
 		whole, err := s.reassembler.Add(s.now, packet)
 		switch {
 		case err != nil:
 			s.tally.Dropped[OutFragment]++
 		case whole != nil: // its policy is found anew: now all of it is there
-			s.one(t, whole, true)
+			s.whole(t, whole)
 		}
 		return
 	}
@@ -36,7 +37,7 @@ func (s *sender) transport(t *tables, sa *outboundSA, packet []byte, flow *ipwir
 	if sa.encapsulation == UDP {
 		outer = outerLen(to.remote.Addr(), UDP)
 	}
-	g := outgoing{payload: packet[at:], nextHeader: packet[next], to: to, tos: ipwire.TOS(packet), df: innerDF(packet) && !s.joined, count: len(packet) - at}
+	g := outgoing{payload: packet[at:], nextHeader: packet[next], to: to, tos: ipwire.TOS(packet), df: innerDF(packet) && !w.joined, count: len(packet) - at, tail: !w.joined}
 	room := sa.maxPayload(mtu, outer, version)
 	if len(g.payload) > room && g.df {
 		least := leastMTU4
@@ -50,6 +51,17 @@ func (s *sender) transport(t *tables, sa *outboundSA, packet []byte, flow *ipwir
 		g.df = false
 	}
 	s.finish(sa, packet, s.sealTransport(sa, packet, at, next, &g, mtu))
+}
+
+// whole carries a packet that came in fragments.
+func (s *sender) whole(t *tables, packet []byte) {
+	w, reason := s.way(t, packet)
+	if reason != reasons {
+		s.tally.Dropped[reason]++
+		return
+	}
+	w.joined = true
+	s.carry(t, &w, packet)
 }
 
 // sealTransport gives the packet the protocol number of what protects it.

@@ -31,7 +31,7 @@ func (s *sender) tunnel(sa *outboundSA, inner []byte) {
 	df := innerDF(inner)
 	room := sa.maxPayload(mtu, outerLen(to.remote.Addr(), sa.encapsulation), version)
 	if len(inner) <= room || sa.outer.DF == DFClear {
-		s.sealTunnel(sa, inner, to, sa.outerDF(df), mtu)
+		s.sealTunnel(sa, inner, true, to, sa.outerDF(df), mtu)
 		return
 	}
 	least := leastMTU4
@@ -40,7 +40,7 @@ func (s *sender) tunnel(sa *outboundSA, inner []byte) {
 	}
 	switch {
 	case df && len(inner) <= least:
-		s.sealTunnel(sa, inner, to, false, mtu)
+		s.sealTunnel(sa, inner, true, to, false, mtu)
 	case df:
 		s.tooBig(inner, max(room, least))
 	default:
@@ -51,7 +51,7 @@ func (s *sender) tunnel(sa *outboundSA, inner []byte) {
 			return
 		}
 		for _, piece := range pieces {
-			s.sealTunnel(sa, piece, to, sa.outerDF(false), mtu)
+			s.sealTunnel(sa, piece, false, to, sa.outerDF(false), mtu)
 		}
 	}
 }
@@ -72,8 +72,9 @@ func innerDF(packet []byte) bool {
 	return ipwire.Version(packet) == 6 || ipwire.IPv4(packet).DontFragment()
 }
 
-func (s *sender) sealTunnel(sa *outboundSA, inner []byte, to ends, df bool, mtu int) {
-	g := outgoing{payload: inner, nextHeader: esp.NextHeaderIPv4, to: to, df: df, tos: sa.outer.outerTOS(ipwire.TOS(inner)), count: len(inner)}
+// sealTunnel seals a packet; a whole one has memory behind it, offload.Tail.
+func (s *sender) sealTunnel(sa *outboundSA, inner []byte, whole bool, to ends, df bool, mtu int) {
+	g := outgoing{payload: inner, nextHeader: esp.NextHeaderIPv4, to: to, df: df, tos: sa.outer.outerTOS(ipwire.TOS(inner)), count: len(inner), tail: whole}
 	if ipwire.Version(inner) == 6 {
 		g.nextHeader = esp.NextHeaderIPv6
 	}

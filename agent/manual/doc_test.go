@@ -15,6 +15,7 @@ import (
 	"sallyport.dev/sallyport/agent/datagram"
 	"sallyport.dev/sallyport/agent/datapath"
 	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/agent/offload"
 	"sallyport.dev/sallyport/services/protocol/spd"
 	"sallyport.dev/sallyport/services/protocol/transform"
 )
@@ -90,9 +91,9 @@ func TestGuide(t *testing.T) {
 // none is a device and a socket on which nothing comes.
 type none struct{}
 
-func (none) Read([][]byte, []int, int) (int, error)     { return 0, os.ErrClosed }
-func (none) Write([][]byte, int) (int, error)           { return 0, nil }
-func (none) BatchSize() int                             { return 1 }
+func (none) Read([]byte, bool) (int, error)             { return 0, os.ErrClosed }
+func (none) Write([][]byte) error                       { return nil }
+func (none) Features() offload.Features                 { return offload.Features{} }
 func (none) Recv([]datagram.Packet) (int, error)        { return 0, os.ErrClosed }
 func (none) Send(ps []datagram.Packet) (int, error)     { return len(ps), nil }
 func (none) PathErrors(func(datagram.PathError))        {}

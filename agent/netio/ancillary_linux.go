@@ -42,11 +42,12 @@ func (m *message) is(level, kind int32, n int) bool {
 	return m.level == level && m.kind == kind && len(m.data) >= n
 }
 
-// arrival is what the kernel told about a datagram that came.
+// arrival is what the kernel told about a datagram or a run that came.
 type arrival struct {
-	local netip.Addr // the address of ours that it was sent to
-	tos   uint8
-	ttl   uint8
+	local   netip.Addr // the address of ours that it was sent to
+	tos     uint8
+	ttl     uint8
+	segment int // of a run; otherwise 0
 }
 
 func (c control) arrival() (a arrival) {
@@ -69,6 +70,8 @@ func (a *arrival) take(m *message) bool {
 		a.tos = uint8(binary.NativeEndian.Uint32(m.data))
 	case m.is(unix.IPPROTO_IP, unix.IP_TTL, 4), m.is(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, 4):
 		a.ttl = uint8(binary.NativeEndian.Uint32(m.data))
+	case m.is(unix.IPPROTO_UDP, unix.UDP_GRO, 4):
+		a.segment = int(binary.NativeEndian.Uint32(m.data))
 	default:
 		return false
 	}
@@ -89,28 +92,32 @@ func (c control) put(at int, level, kind int32, n int) (body []byte, end int) {
 }
 
 // departureLen is the control memory that departure needs.
-var departureLen = unix.CmsgSpace(unix.SizeofInet6Pktinfo) + unix.CmsgSpace(4)
+var departureLen = unix.CmsgSpace(unix.SizeofInet6Pktinfo) + unix.CmsgSpace(4) + unix.CmsgSpace(2)
 
-// departure makes a datagram leave with the TOS byte and, if that is an address of the family, from local. It returns
-// the length of the messages, and how much of them tells the TOS byte alone.
-func (c control) departure(tos uint8, local netip.Addr, is6 bool) (n, tosOnly int) {
+// departure makes a datagram leave with the TOS byte, a run in segments of so many bytes, if that is not 0, and all, if
+// that is an address of the family, from local. It returns the length of the messages, and that without local.
+func (c control) departure(tos uint8, segment int, local netip.Addr, is6 bool) (n, unbound int) {
 	level, kind := int32(unix.IPPROTO_IP), int32(unix.IP_TOS)
 	if is6 {
 		level, kind = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
 	}
-	body, tosOnly := c.put(0, level, kind, 4)
+	body, unbound := c.put(0, level, kind, 4)
 	binary.NativeEndian.PutUint32(body, uint32(tos))
+	if segment > 0 {
+		body, unbound = c.put(unbound, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 2)
+		binary.NativeEndian.PutUint16(body, uint16(segment))
+	}
 	if !local.IsValid() || local.Is4() == is6 {
-		return tosOnly, tosOnly
+		return unbound, unbound
 	}
 	if is6 {
-		body, n = c.put(tosOnly, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo)
+		body, n = c.put(unbound, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo)
 		a := local.As16()
 		copy(body, a[:])
-		return n, tosOnly
+		return n, unbound
 	}
-	body, n = c.put(tosOnly, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
+	body, n = c.put(unbound, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
 	a := local.As4()
 	copy(body[4:], a[:])
-	return n, tosOnly
+	return n, unbound
 }

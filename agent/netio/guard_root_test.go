@@ -229,7 +229,7 @@ func TestOuterPacketsUnderOverlap(t *testing.T) {
 	}
 	timeout := time.AfterFunc(10*time.Second, func() { v4.Close() })
 	defer timeout.Stop()
-	if n, err := v4.Recv(buffers(1, 64)); n != 1 || err != nil {
+	if n, err := v4.Recv(make([]datagram.Packet, 1)); n != 1 || err != nil {
 		t.Fatalf("nothing arrived under strict rp_filter: %v", err)
 	}
 	exchange(t, v4, peer)

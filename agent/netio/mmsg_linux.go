@@ -44,8 +44,9 @@ func newMmsg(batch, controlLen int, trap, flags uintptr) *mmsg {
 		h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
 		m.controls[i] = newControl(controlLen)
 	}
+	// Raw: nothing here blocks, so Go's scheduler need not know.
 	m.call = func(fd uintptr) bool {
-		n, _, errno := unix.Syscall6(trap, fd, uintptr(unsafe.Pointer(&m.headers[m.first])),
+		n, _, errno := unix.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(&m.headers[m.first])),
 			uintptr(m.last-m.first), unix.MSG_DONTWAIT|flags, 0, 0)
 		m.n, m.err = int(n), nil
 		if errno != 0 {

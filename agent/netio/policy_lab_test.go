@@ -17,6 +17,7 @@ import (
 
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/netio/nstest"
+	"sallyport.dev/sallyport/agent/offload"
 	"sallyport.dev/sallyport/services/protocol/ipwire"
 	"sallyport.dev/sallyport/services/protocol/spd"
 )
@@ -99,18 +100,18 @@ func (l policyLab) in(t *testing.T) *policyLab {
 }
 
 func (l *policyLab) readTUN() {
-	n := l.tun.BatchSize()
-	bufs, sizes := make([][]byte, n), make([]int, n)
-	for i := range bufs {
-		bufs[i] = make([]byte, 65600)
-	}
+	b := make([]byte, 1<<17)
+	var segments offload.Splitter
 	for {
-		got, err := l.tun.Read(bufs, sizes, 0)
+		n, err := l.tun.Read(b, true)
 		if err != nil {
 			return
 		}
-		for i := range got {
-			l.seen <- sighting{"tun", bytes.Clone(bufs[i][:sizes[i]])}
+		if segments.Reset(b[:n]) != nil {
+			continue
+		}
+		for p, ok := segments.Next(); ok; p, ok = segments.Next() {
+			l.seen <- sighting{"tun", bytes.Clone(p)}
 		}
 	}
 }
@@ -274,8 +275,7 @@ func (l *policyLab) send(from string, packet []byte) error {
 	case "gateway by eth0":
 		return l.sendRaw(packet, 0, "eth0")
 	case "tun":
-		_, err := l.tun.Write([][]byte{append(make([]byte, netio.TUNHeadroom), packet...)}, netio.TUNHeadroom)
-		return err
+		return l.tun.Write([][]byte{make([]byte, offload.HeaderLen), packet})
 	}
 	return fmt.Errorf("from %q", from)
 }

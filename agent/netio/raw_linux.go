@@ -20,8 +20,15 @@ import (
 const ipv6HdrIncl = 36
 
 // rawControl holds what raw IPv6 sockets are told: our address, class, hop limit, and extension headers as long as
-// the headroom that they are put into.
+// the room that they are put into.
 const rawControl = 1024
+
+// rawReceiveBatch is the largest number of datagrams in one system call of Recv.
+const rawReceiveBatch = 32
+
+// rawRoom is kept free in front of what raw IPv6 sockets receive: the IPv6 header and the extension headers, which the
+// kernel takes off, are rebuilt there.
+const rawRoom = 512
 
 // RawSocket sends and receives whole IP datagrams of one protocol and address family. Recv and PathErrors are for one
 // goroutine, Send for any.
@@ -35,8 +42,7 @@ type RawSocket struct {
 	proto    uint8
 	is6      bool
 	receiver *rawConn
-	in       *mmsg
-	errors   *errorQueue
+	in       *inbox
 	sending  sync.Mutex
 	sender   *rawConn
 	out      *mmsg
@@ -68,10 +74,13 @@ func ListenRaw(proto uint8, mark uint32) (v4, v6 *RawSocket, err error) {
 }
 
 func listenRaw(proto uint8, mark uint32, is6 bool) (*RawSocket, error) {
-	s := &RawSocket{proto: proto, is6: is6, errors: newErrorQueue(proto),
-		in:  newMmsg(SocketBatch, rawControl, unix.SYS_RECVMMSG, 0),
+	room := 0
+	if is6 {
+		room = rawRoom
+	}
+	s := &RawSocket{proto: proto, is6: is6,
+		in:  newInbox(rawReceiveBatch, rawControl, room, newErrorQueue(proto)),
 		out: newMmsg(SocketBatch, departureLen, unix.SYS_SENDMMSG, 0)}
-	s.in.idle = s.errors.fill
 	var err error
 	if s.receiver, err = openRaw(proto, mark, is6, true); err == nil {
 		s.sender, err = openRaw(proto, mark, is6, false)
@@ -145,10 +154,9 @@ func setRawOptions(fd int, mark uint32, is6, receives bool) error {
 	})
 }
 
-// Recv waits for datagrams, sets everything but Buf of as many of ps, and returns how many; none when only path
-// errors came. After Close the error is net.ErrClosed; others are transient.
+// Recv waits for datagrams, sets as many of ps, and returns how many; none when only path errors came. After Close the error is net.ErrClosed; others are transient.
 func (s *RawSocket) Recv(ps []datagram.Packet) (int, error) {
-	n, err := receive(s.receiver.raw, s.in, s.errors, ps)
+	n, err := s.in.receive(s.receiver.raw, ps)
 	if err != nil && s.closed.Load() {
 		err = net.ErrClosed
 	}
@@ -156,7 +164,7 @@ func (s *RawSocket) Recv(ps []datagram.Packet) (int, error) {
 		p := &ps[i]
 		p.Remote = netip.AddrPortFrom(s.in.address(i).Addr(), 0)
 		if s.is6 {
-			s.whole6(p, s.in.ancillary(i))
+			s.whole6(p, s.in.bufs[i], s.in.ancillary(i))
 		} else {
 			whole4(p)
 		}
@@ -177,16 +185,16 @@ func whole4(p *datagram.Packet) {
 	p.Local, p.TOS, p.TTL = h.Dst(), h.TOS(), h.TTL()
 }
 
-// whole6 puts the headers that the kernel has taken off back in front of p.Data: the fixed header from our address,
+// whole6 puts the headers that the kernel has taken off back in front of p.Data, into buf's room: the fixed header from our address,
 // class and hop limit, and the extension headers, which are told in the order in which they were. What AH does not
 // cover is not restored: the flow label is 0, and there is no fragment header.
-func (s *RawSocket) whole6(p *datagram.Packet, c control) {
+func (s *RawSocket) whole6(p *datagram.Packet, buf []byte, c control) {
 	if p.Err != nil {
 		return
 	}
 	payload := len(p.Data)
 	var a arrival
-	start := datagram.Headroom
+	start := rawRoom
 	var headers [8]message
 	n := 0
 	for m, rest, ok := c.next(); ok; m, rest, ok = rest.next() {
@@ -209,7 +217,7 @@ func (s *RawSocket) whole6(p *datagram.Packet, c control) {
 		p.Err = datagram.ErrTruncated
 		return
 	}
-	p.Data = p.Buf[start : datagram.Headroom+payload]
+	p.Data = buf[start : rawRoom+payload : rawRoom+payload]
 	p.Local, p.TOS, p.TTL = a.local, a.tos, a.ttl
 	next, at := ipwire.IPv6HeaderLen, 6 // at: where the next header is named
 	if _, err := ipwire.PutIPv6(p.Data, ipwire.IPv6Header{TrafficClass: a.tos, HopLimit: a.ttl, Src: p.Remote.Addr(), Dst: a.local}); err != nil {
@@ -241,7 +249,7 @@ func extensionKind(m *message) int {
 }
 
 // PathErrors yields what ICMP has said of packets sent, since the last call, as far as Recv has found it.
-func (s *RawSocket) PathErrors(yield func(datagram.PathError)) { s.errors.fetch(yield) }
+func (s *RawSocket) PathErrors(yield func(datagram.PathError)) { s.in.errors.fetch(yield) }
 
 // Send sends the datagrams in order, each with its own IP header, and returns how many left. What the kernel refuses
 // does not stop those after it: it has Err set, ErrTooBig when it is larger than the link takes.
@@ -276,7 +284,19 @@ func (s *RawSocket) sendBatch(ps []datagram.Packet) (int, error) {
 		s.index[n] = i
 		n++
 	}
-	return transmit(s.sender.raw, s.out, ps, s.index[:n], func(int) {}, first)
+	defer s.out.forget(n)
+	sent := 0
+	for i := 0; i < n; i++ {
+		k, err := transmit(s.sender.raw, s.out, i, n, func(int) {})
+		sent += k
+		if i += k; err == nil {
+			break
+		}
+		if ps[s.index[i]].Err = reason(err); first == nil {
+			first = reason(err)
+		}
+	}
+	return sent, first
 }
 
 // Close wakes Recv up.

@@ -69,7 +69,7 @@ func silent(t *testing.T, s socket, packet datagram.Packet) {
 	heard := make(chan datagram.PathError, 1)
 	go func() {
 		for {
-			if _, err := s.Recv(buffers(1, 2000)); err != nil {
+			if _, err := s.Recv(make([]datagram.Packet, 1)); err != nil {
 				return
 			}
 			s.PathErrors(func(e datagram.PathError) { heard <- e })

@@ -23,15 +23,6 @@ import (
 	"sallyport.dev/sallyport/services/protocol/ipwire"
 )
 
-// buffers are packets to receive n datagrams of at most size bytes into.
-func buffers(n, size int) []datagram.Packet {
-	ps := make([]datagram.Packet, n)
-	for i := range ps {
-		ps[i].Buf = make([]byte, datagram.Headroom+size)
-	}
-	return ps
-}
-
 // socket is what UDPSocket and RawSocket have in common.
 type socket interface {
 	Recv([]datagram.Packet) (int, error)
@@ -99,10 +90,13 @@ func arrive(t *testing.T, s socket, n int) (out []datagram.Packet) {
 	timeout := time.AfterFunc(10*time.Second, func() { s.Close() })
 	defer timeout.Stop()
 	for len(out) < n {
-		ps := buffers(8, 70000)
+		ps := make([]datagram.Packet, 8)
 		k, err := s.Recv(ps)
 		if err != nil {
 			t.Fatalf("%d of %d packets: %v", len(out), n, err)
+		}
+		for i := range ps[:k] {
+			ps[i].Data = bytes.Clone(ps[i].Data)
 		}
 		out = append(out, ps[:k]...)
 	}
@@ -115,7 +109,7 @@ func pathError(t *testing.T, s socket) (e datagram.PathError) {
 	timeout := time.AfterFunc(10*time.Second, func() { s.Close() })
 	defer timeout.Stop()
 	for found := false; !found; {
-		if _, err := s.Recv(buffers(8, 2000)); err != nil {
+		if _, err := s.Recv(make([]datagram.Packet, 8)); err != nil {
 			t.Fatalf("no path error: %v", err)
 		}
 		s.PathErrors(func(p datagram.PathError) {
@@ -414,10 +408,28 @@ func TestRawDatagramsArriveWhole(t *testing.T) {
 			if got.Local != remote || got.Remote != netip.AddrPortFrom(local, 0) || got.TTL != 8 || got.TOS != 0xb9 {
 				t.Errorf("at %v from %v, TTL %d, TOS %#x", got.Local, got.Remote, got.TTL, got.TOS)
 			}
-			if len(got.Buf)-cap(got.Data) < 0 || &got.Buf[len(got.Buf)-cap(got.Data)] != &got.Data[0] {
-				t.Error("Data is not a part of Buf up to its end")
-			}
 		})
+	}
+}
+
+// TestRawHeadersTooLong: a datagram whose extension headers have no room is not given for another one.
+func TestRawHeadersTooLong(t *testing.T) {
+	r := newRoute(t)
+	_, s := r.raw(t, r.left, 50)
+	_, p := r.raw(t, r.right, 50)
+	options := []byte{50, 600/8 - 1}
+	for range 3 {
+		options = append(append(options, 0x1e, 196), make([]byte, 196)...) // to be skipped
+	}
+	options = append(options, 1, 2, 0, 0)
+	to := netip.AddrPortFrom(right6, 0)
+	ps := []datagram.Packet{{Data: whole(t, 60, left6, right6, append(options, esp(100)...)), Remote: to}, {Data: whole(t, 50, left6, right6, esp(100)), Remote: to}}
+	if n, err := s.Send(ps); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	got := arrive(t, p, 2)
+	if !errors.Is(got[0].Err, datagram.ErrTruncated) || got[1].Err != nil || !bytes.Equal(got[1].Data, forwarded(ps[1].Data)) {
+		t.Errorf("%v, then %v: %d bytes", got[0].Err, got[1].Err, len(got[1].Data))
 	}
 }
 
@@ -498,7 +510,7 @@ func TestClosedSocketsWakeUp(t *testing.T) {
 	for _, s := range []socket{v4, v6, esp4, esp6} {
 		done := make(chan error)
 		go func() {
-			_, err := s.Recv(buffers(1, 100))
+			_, err := s.Recv(make([]datagram.Packet, 1))
 			done <- err
 		}()
 		if err := s.Close(); err != nil {
@@ -521,17 +533,26 @@ func TestSocketsDoNotAllocate(t *testing.T) {
 		packet   datagram.Packet
 	}{
 		{v4, peer, datagram.Packet{Data: esp(100), Remote: netip.AddrPortFrom(right4, 4500), Local: left4, DF: true}},
+		{v4, peer, datagram.Packet{Data: esp(13005), Segment: 1300, Remote: netip.AddrPortFrom(right4, 4500), Local: left4, DF: true}},
+		{v4, peer, datagram.Packet{Data: esp(70005), Segment: 350, Remote: netip.AddrPortFrom(right4, 4500), Local: left4, DF: true}},
+		{v4, peer, datagram.Packet{Data: esp(2605), Segment: 1300, Remote: netip.AddrPortFrom(right4, 4500)}},
 		{esp6, esp6Peer, datagram.Packet{Data: whole(t, 50, left6, right6, esp(100)), Remote: netip.AddrPortFrom(right6, 0)}},
 	} {
-		ps, in := []datagram.Packet{c.packet, c.packet, c.packet, c.packet}, buffers(8, 2000)
+		ps, in := []datagram.Packet{c.packet, c.packet, c.packet, c.packet}, make([]datagram.Packet, 8)
+		many := len(ps) * c.packet.Count()
+		timeout := time.AfterFunc(10*time.Second, func() { c.to.Close() })
+		defer timeout.Stop()
 		var failed error
 		allocs := testing.AllocsPerRun(50, func() {
-			if n, err := c.from.Send(ps); n != len(ps) {
+			if n, err := c.from.Send(ps); n != many {
 				failed = err
 			}
-			for got := 0; got < len(ps) && failed == nil; {
+			for got := 0; got < many && failed == nil; {
 				n, err := c.to.Recv(in)
-				got, failed = got+n, err
+				for i := range in[:n] {
+					got += in[i].Count()
+				}
+				failed = err
 			}
 		})
 		if failed != nil || allocs != 0 {
@@ -606,26 +627,10 @@ func exchange(t *testing.T, s *netio.UDPSocket, peer *net.UDPConn) {
 			t.Fatal(err)
 		}
 	}
-	ps := buffers(2, 8)
-	var got []int
-	for len(got) < 3 {
-		n, err := s.Recv(ps)
-		if err != nil {
-			t.Fatal(err)
+	for i, p := range arrive(t, s, 3) {
+		if p.Remote != to || p.Err != nil || string(p.Data) != "xxxxxxxxx"[:7+i] {
+			t.Errorf("%q from %v, want %v: %v", p.Data, p.Remote, to, p.Err)
 		}
-		for _, p := range ps[:n] {
-			if p.Remote != to {
-				t.Errorf("from %v, want %v", p.Remote, to)
-			}
-			if p.Err != nil {
-				got = append(got, -1)
-			} else {
-				got = append(got, len(p.Data))
-			}
-		}
-	}
-	if got[0] != 7 || got[1] != 8 || got[2] != -1 {
-		t.Errorf("sizes %v, want 7, 8 and -1 for the one that does not fit", got)
 	}
 }
 
@@ -792,7 +797,7 @@ func TestErrorsWhileSendingIsStuck(t *testing.T) {
 	failed := make(chan error)
 	go func() {
 		for {
-			_, err := v4.Recv(buffers(1, 2000))
+			_, err := v4.Recv(make([]datagram.Packet, 1))
 			if calls++; err != nil {
 				failed <- err
 				return

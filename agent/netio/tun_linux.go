@@ -5,20 +5,27 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
+	"syscall"
+	"unsafe"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/tun"
+
+	"sallyport.dev/sallyport/agent/offload"
 )
 
-// TUNHeadroom is the number of bytes that must lie free before each packet given to Write: the
-// virtio-net header is written there.
-const TUNHeadroom = 16
-
-// TUN is a TUN device with segmentation offload: one read can give many packets.
+// TUN is a TUN device with segmentation offload, both ways: what one call of Read or Write moves may stand for many
+// segments of one flow.
 type TUN struct {
-	dev  tun.Device
-	name string
-	done chan struct{} // closed when drainEvents has ended
+	file     *os.File
+	raw      syscall.RawConn
+	name     string
+	features offload.Features
+
+	in      vector // the reader's
+	writing sync.Mutex
+	out     vector
 }
 
 // OpenTUN creates the device. It goes away with the process.
@@ -26,18 +33,69 @@ func OpenTUN(name string, mtu int) (*TUN, error) {
 	if mtu < 1280 || mtu > 65535 {
 		return nil, fmt.Errorf("netio: MTU %d: want 1280 (IPv6's least) to 65535", mtu)
 	}
-	dev, err := tun.CreateTUN(name, mtu)
+	t, err := openTUN(name, mtu)
 	if err != nil {
 		return nil, fmt.Errorf("netio: open TUN %s: %w%s", name, err, tunAdvice(err))
 	}
-	actual, err := dev.Name()
-	if err != nil {
-		dev.Close()
-		return nil, fmt.Errorf("netio: open TUN %s: %w", name, err)
-	}
-	t := &TUN{dev: dev, name: actual, done: make(chan struct{})}
-	go t.drainEvents()
 	return t, nil
+}
+
+func openTUN(name string, mtu int) (*TUN, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	t := new(TUN)
+	if t.name, err = attach(fd, name); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	t.features = setTUNOffload(fd)
+	t.file = os.NewFile(uintptr(fd), "/dev/net/tun")
+	if t.raw, err = t.file.SyscallConn(); err == nil {
+		err = setMTU(t.name, mtu)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.file.Close())
+	}
+	t.in.init(unix.SYS_READV)
+	t.out.init(unix.SYS_WRITEV)
+	return t, nil
+}
+
+// attach makes the device: whole IP packets, each behind a virtio header.
+func attach(fd int, name string) (string, error) {
+	ifr, err := unix.NewIfreq(name)
+	if err != nil {
+		return "", err
+	}
+	ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); err != nil {
+		return "", err
+	}
+	return ifr.Name(), unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, offload.HeaderLen)
+}
+
+// setTUNOffload turns on as much as the kernel has: USO came with Linux 6.2.
+func setTUNOffload(fd int) offload.Features {
+	const tcp = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6
+	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp|unix.TUN_F_USO4|unix.TUN_F_USO6) == nil {
+		return offload.Features{TCP: true, UDP: true, AtomicID: true}
+	}
+	if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp) == nil {
+		return offload.Features{TCP: true, AtomicID: true}
+	}
+	return offload.Features{}
+}
+
+// setMTU leaves the size of super-packets as it is. The kernel takes it from the device that a packet is first routed
+// to, and policies steer it to the TUN by a mark only then: a TUN that took less would have it segmented on the way.
+func setMTU(name string, mtu int) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetMTU(link, mtu)
 }
 
 // tunAdvice says what an operator can do about err.
@@ -55,37 +113,87 @@ func tunAdvice(err error) string {
 	return ""
 }
 
-// drainEvents ends when the device is closed. Nobody wants the events, but a full channel would stop
-// the device's listener for ever.
-func (t *TUN) drainEvents() {
-	defer close(t.done)
-	for range t.dev.Events() {
-	}
-}
-
 // Name is the device's name.
 func (t *TUN) Name() string { return t.name }
 
-// BatchSize is how many buffers Read must be given.
-func (t *TUN) BatchSize() int { return t.dev.BatchSize() }
+// Features are what the device takes joined.
+func (t *TUN) Features() offload.Features { return t.features }
 
-// Read waits for packets and puts them at offset into bufs, their lengths into sizes. One goroutine
-// at a time. After Close the error is os.ErrClosed; any other error concerns one packet only.
-func (t *TUN) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
-	n, err := t.dev.Read(bufs, sizes, offset)
-	if errors.Is(err, tun.ErrTooManySegments) {
-		return n, nil // the first n segments are good
+// Read takes one packet or super-packet, its virtio header in front, into b, and returns its length. It waits for one,
+// or returns 0 at once if wait is false and there is none. One goroutine at a time. After Close the error is
+// os.ErrClosed; any other concerns one packet only.
+func (t *TUN) Read(b []byte, wait bool) (int, error) {
+	t.in.iovecs = append(t.in.iovecs[:0], iovec(b))
+	t.in.wait = wait
+	n, err := t.in.move(t.raw.Read)
+	if n < offload.HeaderLen {
+		return 0, err
 	}
 	return n, err
 }
 
-// Write gives packets to the kernel; each lies in bufs[i][offset:], with offset at least
-// TUNHeadroom. It changes the buffers: TCP and UDP segments of one flow are joined there.
-func (t *TUN) Write(bufs [][]byte, offset int) (int, error) { return t.dev.Write(bufs, offset) }
+// Write gives the kernel one packet or super-packet, in pieces; the first begins with the virtio header.
+func (t *TUN) Write(pieces [][]byte) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	t.out.iovecs = t.out.iovecs[:0]
+	for _, p := range pieces {
+		t.out.iovecs = append(t.out.iovecs, iovec(p))
+	}
+	t.out.wait = true
+	_, err := t.out.move(t.raw.Write)
+	return err
+}
 
 // Close removes the device.
-func (t *TUN) Close() error {
-	err := t.dev.Close()
-	<-t.done
-	return err
+func (t *TUN) Close() error { return t.file.Close() }
+
+// maxPieces is more than what Write is given: a header and the segments of a super-packet.
+const maxPieces = 256
+
+// vector is the memory of readv or writev calls.
+type vector struct {
+	iovecs []unix.Iovec
+	wait   bool
+	call   func(fd uintptr) bool // bound once: a new closure would be an allocation per call
+	n      int
+	err    error
+}
+
+// init makes room for a full super-packet. The call does not block, so that a raw system call holds up nobody.
+func (v *vector) init(trap uintptr) {
+	v.iovecs = make([]unix.Iovec, 0, maxPieces)
+	v.call = func(fd uintptr) bool {
+		for {
+			n, _, errno := unix.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(v.iovecs))), uintptr(len(v.iovecs)))
+			switch errno {
+			case 0:
+				v.n, v.err = int(n), nil
+				return true
+			case unix.EINTR:
+			case unix.EAGAIN:
+				v.n, v.err = 0, nil
+				return !v.wait
+			default:
+				v.n, v.err = 0, errno
+				return true
+			}
+		}
+	}
+}
+
+// move does the call as soon as the descriptor is ready, and drops the references to the caller's memory.
+func (v *vector) move(when func(func(fd uintptr) bool) error) (int, error) {
+	err := when(v.call)
+	clear(v.iovecs)
+	if err != nil {
+		return 0, os.ErrClosed
+	}
+	return v.n, v.err
+}
+
+func iovec(b []byte) (v unix.Iovec) {
+	v.Base = unsafe.SliceData(b)
+	v.SetLen(len(b))
+	return v
 }

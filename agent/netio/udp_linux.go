@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,20 +16,22 @@ import (
 	"sallyport.dev/sallyport/agent/datagram"
 )
 
-// SocketBatch is the largest number of packets in one Recv or Send.
-const SocketBatch = 128
+const (
+	// SocketBatch is the largest number of messages in one system call of Send.
+	SocketBatch = 128
+	// udpReceiveBatch is that in one of UDPSocket.Recv, each of which may be a run of 64 KB. More gain nothing, and the
+	// memory should stay in the processor's cache.
+	udpReceiveBatch = 16
+)
 
-// socketBuffer is what we ask the kernel to queue: about 5 ms at 10 Gbit/s.
-const socketBuffer = 7 << 20
+// socketBuffer is what we ask the kernel to queue: about 6 ms at 10 Gbit/s.
+const socketBuffer = 8 << 20
 
 // preferPublic is <linux/in6.h>'s IPV6_PREFER_SRC_PUBLIC (RFC 5014 section 3).
 const preferPublic = 0x0002
 
-// unchangedRetries is how often a datagram that the kernel refuses is tried again as it is.
-const unchangedRetries = 2
-
-// arrivalControl holds what UDP sockets are told of each datagram: our address, TOS, TTL.
-const arrivalControl = 128
+// arrivalControl holds what UDP sockets are told of each message: our address, TOS, TTL, length of the segments.
+const arrivalControl = 160
 
 // UDPOptions say how ListenUDP's sockets are.
 type UDPOptions struct {
@@ -51,12 +54,13 @@ type UDPOptions struct {
 type UDPSocket struct {
 	main, clear *udpConn
 	is6         bool
-	in          *mmsg
-	errors      *errorQueue
+	in          *inbox
 
-	sending sync.Mutex
-	out     *mmsg
-	index   [SocketBatch]int // of the packets that a call sends
+	sending      sync.Mutex
+	out          *outgoing
+	single       *outgoing // a message of its own
+	segmentation segmentation
+	offload      atomic.Pointer[datagram.Offload]
 }
 
 // udpConn is one of the two sockets.
@@ -88,10 +92,9 @@ func noIPv6(err error) bool {
 }
 
 func listenUDP(network string, o UDPOptions) (*UDPSocket, error) {
-	s := &UDPSocket{is6: network == "udp6", errors: newErrorQueue(0),
-		in:  newMmsg(SocketBatch, arrivalControl, unix.SYS_RECVMMSG, 0),
-		out: newMmsg(SocketBatch, departureLen, unix.SYS_SENDMMSG, 0)}
-	s.in.idle = s.errors.fill
+	s := &UDPSocket{is6: network == "udp6",
+		in:  newInbox(udpReceiveBatch, arrivalControl, 0, newErrorQueue(0)),
+		out: newOutgoing(SocketBatch), single: newOutgoing(1)}
 	var err error
 	// The first one takes the port for itself, so that another daemon on it is noticed. It shares it for the moment
 	// in which the second is bound, and never again.
@@ -113,7 +116,22 @@ func listenUDP(network string, o UDPOptions) (*UDPSocket, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.startOffload(o)
 	return s, nil
+}
+
+// startOffload asks the kernel for what it can.
+func (s *UDPSocket) startOffload(o UDPOptions) {
+	gro := s.main.control(func(fd int) error { return setOptions(fd, []option{{"UDP_GRO", unix.IPPROTO_UDP, unix.UDP_GRO, 1}}) })
+	var never error
+	switch {
+	case o.NoChecksum && !s.is6:
+		never = errNoChecksum
+	case s.main.control(func(fd int) error { _, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT); return err }) != nil:
+		never = errKernel // it would take a run for one datagram
+	}
+	s.segmentation = newSegmentation(never)
+	s.offload.Store(&datagram.Offload{Send: s.segmentation.err(), Receive: gro})
 }
 
 // openUDP opens one of the sockets of a port.
@@ -163,15 +181,14 @@ func udpAdvice(err error) string {
 // LocalPort is the port the socket is bound to.
 func (s *UDPSocket) LocalPort() uint16 { return s.clear.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
 
-// Recv waits for datagrams, sets everything but Buf of as many of ps, and returns how many; none when only path
-// errors came. After Close the error is net.ErrClosed; others are transient.
+// Recv waits for datagrams and runs of them (UDP_GRO), sets as many of ps, and returns how many; none when only path errors came. After Close the error is net.ErrClosed; others are transient.
 func (s *UDPSocket) Recv(ps []datagram.Packet) (int, error) {
-	n, err := receive(s.main.raw, s.in, s.errors, ps)
+	n, err := s.in.receive(s.main.raw, ps)
 	for i := range n {
 		p := &ps[i]
 		p.Remote = s.in.address(i)
 		a := s.in.ancillary(i).arrival()
-		p.TOS, p.TTL, p.Local = a.tos, a.ttl, netip.Addr{}
+		p.Segment, p.TOS, p.TTL, p.Local = a.segment, a.tos, a.ttl, netip.Addr{}
 		if pinnable(a.local) { // a link-local address would need its link
 			p.Local = a.local
 		}
@@ -179,117 +196,8 @@ func (s *UDPSocket) Recv(ps []datagram.Packet) (int, error) {
 	return n, err
 }
 
-// receive fills the packets' buffers behind the headroom, and sets Data and Err.
-func receive(c syscall.RawConn, m *mmsg, q *errorQueue, ps []datagram.Packet) (int, error) {
-	n := min(len(ps), len(m.headers))
-	for i := range n {
-		m.setBuffer(i, ps[i].Buf[datagram.Headroom:])
-	}
-	defer m.forget(n)
-	got, err := m.recv(c, n)
-	if err != nil {
-		if errors.Is(err, net.ErrClosed) {
-			return 0, err
-		}
-		q.control(c) // mostly it is an ICMP message's
-		if q.n > 0 {
-			return 0, nil
-		}
-		return 0, err
-	}
-	for i := range got {
-		p := &ps[i]
-		p.Data, p.Err = p.Buf[datagram.Headroom:datagram.Headroom+min(m.length(i), len(p.Buf)-datagram.Headroom)], nil
-		if m.truncated(i) {
-			p.Err = datagram.ErrTruncated
-		}
-	}
-	return got, nil
-}
-
 // PathErrors yields what ICMP has said of packets sent, since the last call, as far as Recv has found it.
-func (s *UDPSocket) PathErrors(yield func(datagram.PathError)) { s.errors.fetch(yield) }
-
-// Send sends the packets in order, and returns how many left. What the kernel refuses (no route, too big with DF,
-// forbidden) does not stop those after it: it has Err set.
-func (s *UDPSocket) Send(ps []datagram.Packet) (sent int, err error) {
-	s.sending.Lock()
-	defer s.sending.Unlock()
-	for len(ps) > 0 {
-		n := 1 // packets of one kind go together; both kinds keep their order
-		for n < min(len(ps), SocketBatch) && ps[n].DF == ps[0].DF {
-			n++
-		}
-		conn := s.main
-		if !ps[0].DF {
-			conn = s.clear
-		}
-		k, e := s.sendBatch(conn, ps[:n])
-		sent += k
-		if err == nil {
-			err = e
-		}
-		ps = ps[n:]
-	}
-	return sent, err
-}
-
-func (s *UDPSocket) sendBatch(conn *udpConn, ps []datagram.Packet) (sent int, first error) {
-	n := 0
-	for i := range ps {
-		p := &ps[i]
-		if a := p.Remote.Addr(); !a.IsValid() || a.Is4() == s.is6 {
-			p.Err, first = datagram.ErrFamily, datagram.ErrFamily
-			continue
-		}
-		p.Err = nil
-		s.out.setBuffer(n, p.Data)
-		s.out.setAddress(n, p.Remote, s.is6)
-		length, _ := s.out.controls[n].departure(p.TOS, p.Local, s.is6)
-		s.out.setControl(n, length)
-		s.index[n] = i
-		n++
-	}
-	return transmit(conn.raw, s.out, ps, s.index[:n], func(i int) {
-		_, tosOnly := s.out.controls[i].departure(ps[s.index[i]].TOS, netip.Addr{}, s.is6)
-		s.out.setControl(i, tosOnly)
-	}, first)
-}
-
-// transmit sends the prepared messages, which are those of ps[index[i]], in order. One that is refused is tried again as
-// it is, since the error may be that of an ICMP message about an earlier packet, which anybody can forge; then once
-// more after relax, since an address of ours may be gone. What is refused even so has Err set.
-func transmit(c syscall.RawConn, m *mmsg, ps []datagram.Packet, index []int, relax func(i int), first error) (sent int, err error) {
-	n, retries := len(index), 0
-	defer m.forget(n)
-	for i := 0; i < n; {
-		k, err := m.send(c, i, n)
-		if k > 0 {
-			sent, i, retries = sent+k, i+k, 0
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) {
-			for ; i < n; i++ {
-				ps[index[i]].Err = err
-			}
-			return sent, err
-		}
-		if retries <= unchangedRetries {
-			if retries++; retries > unchangedRetries {
-				relax(i)
-			}
-			continue
-		}
-		if errors.Is(err, unix.EMSGSIZE) {
-			err = datagram.ErrTooBig
-		}
-		if ps[index[i]].Err = err; first == nil {
-			first = err
-		}
-		i, retries = i+1, 0
-	}
-	return sent, first
-}
+func (s *UDPSocket) PathErrors(yield func(datagram.PathError)) { s.in.errors.fetch(yield) }
 
 // Close wakes Recv up and frees the port.
 func (s *UDPSocket) Close() error {

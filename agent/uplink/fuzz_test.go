@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/sallyport/agent/datapath"
 	"sallyport.dev/sallyport/agent/install"
 	"sallyport.dev/sallyport/agent/netio"
+	"sallyport.dev/sallyport/agent/offload"
 	"sallyport.dev/sallyport/agent/uplink"
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
@@ -42,13 +43,13 @@ func (n *memoryNetwork) SetMTU(int) error                         { return nil }
 // tables.
 type idle struct{}
 
-func (idle) Read([][]byte, []int, int) (int, error)  { select {} }
-func (idle) Write(bufs [][]byte, _ int) (int, error) { return len(bufs), nil }
-func (idle) Recv([]datagram.Packet) (int, error)     { select {} }
-func (idle) Send(ps []datagram.Packet) (int, error)  { return len(ps), nil }
-func (idle) PathErrors(func(datagram.PathError))     {}
-func (idle) BatchSize() int                          { return 1 }
-func (idle) Close() error                            { return nil }
+func (idle) Read([]byte, bool) (int, error)         { select {} }
+func (idle) Write([][]byte) error                   { return nil }
+func (idle) Recv([]datagram.Packet) (int, error)    { select {} }
+func (idle) Send(ps []datagram.Packet) (int, error) { return len(ps), nil }
+func (idle) PathErrors(func(datagram.PathError))    {}
+func (idle) Features() offload.Features             { return offload.Features{} }
+func (idle) Close() error                           { return nil }
 
 // witness is the installer, and knows which keys were ever taken for sending.
 type witness struct {
