@@ -58,6 +58,12 @@ bench: ## Benchmarks: the planner at 2,000 hosts, ESP in memory
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./services/protocol/plan
 	$(GO) test -run '^$$' -bench . ./services/protocol/esp ./services/protocol/replay ./services/protocol/spd
 
+.PHONY: bench-datapath
+bench-datapath: build ## The datapath against wireguard-go and strongSwan (root; half an hour); BENCH=--help lists flags
+	CGO_ENABLED=0 $(GO) build -modfile=deploy/ci/go.mod -trimpath -o bin/bench/wireguard-go golang.zx2c4.com/wireguard
+	$(GO) build -o bin/bench/bench ./deploy/bench
+	bin/bench/bench --report deploy/docs/benchmarks.md $(BENCH)
+
 .PHONY: fuzz
 fuzz: ## Every fuzz target of the datapath for FUZZTIME (10m) each, or those that match TARGETS; keeps the corpus
 	deploy/ci/fuzz.sh '$(or $(FUZZTIME),10m)' '$(or $(TARGETS),.)'
