@@ -177,19 +177,3 @@ func openable(sa SA, datagram []byte) bool {
 	_, err = o.Open(bytes.Clone(datagram))
 	return err == nil || err == esp.ErrPadding || err == esp.ErrNextHeader || err == esp.ErrBadInnerLength
 }
-
-func BenchmarkOutbound(b *testing.B) {
-	d, tun, _ := still(b)
-	s := newSender(d)
-	p := inner("10.9.0.1", "10.9.0.1", 1372)
-	packets := slices.Repeat([][]byte{p}, 128)
-	b.SetBytes(int64(len(p)))
-	b.ReportAllocs()
-	for i := 0; i < b.N; i += 128 {
-		tun.queue = packets
-		for len(tun.queue) > 0 {
-			n, _ := s.read(true)
-			s.forward(n)
-		}
-	}
-}

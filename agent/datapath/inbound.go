@@ -33,6 +33,7 @@ type receiver struct {
 	now         time.Duration
 	tally       Counters
 
+	last      admitted
 	cache     *spd.Cache
 	fragments *fragment.Tracker // ports of inner datagrams whose fragments pass one by one
 }
@@ -347,15 +348,22 @@ func (r *receiver) check(t *tables, sa *inboundSA, inner []byte) Reason {
 	if err != nil {
 		return InMalformed
 	}
+	now := admitted{tables: t, sa: sa, flow: flow}
 	if isFragment(inner) {
+		now.tables = nil
 		if !flow.Fragment {
 			r.fragments.Note(r.now, inner, flow)
 		} else if whole, ok := r.fragments.Flow(r.now, inner); ok {
 			flow = whole
 		}
+	} else if now == r.last {
+		return reasons
 	}
 	entry, ok := r.cache.LookupInbound(t.spd, flow)
 	if ok && entry.Action == spd.Protect && entry.Pair == sa.pair.id && sa.admits(&flow) {
+		if now.tables != nil {
+			r.last = now
+		}
 		return reasons
 	}
 	// An ICMP error may come with the answers to the packet that it quotes (RFC 4301 section 6.2).
@@ -367,6 +375,14 @@ func (r *receiver) check(t *tables, sa *inboundSA, inner []byte) Reason {
 		}
 	}
 	return InSelector
+}
+
+// admitted is a flow that came under an SA and may, as long as the tables are the same: packets of one flow come
+// together. Fragments are not remembered.
+type admitted struct {
+	tables *tables
+	sa     *inboundSA
+	flow   ipwire.Flow
 }
 
 // accept hands the packet over to what the TUN will be given.

@@ -170,6 +170,10 @@ func TestFragmentsAndPorts(t *testing.T) {
 		if got := w.b.received(); len(got) != 0 || w.a.Counters().Drops(OutNoPolicy) != 1 {
 			t.Errorf("a fragment whose first one was not seen: %d passed, drops %v", len(got), drops(w.a.Datapath))
 		}
+		w.a.send(inner("10.9.0.1", "10.9.0.2", 100)) // of the same flow, so that its way is known
+		if got := w.b.received(); len(got) != 1 {
+			t.Errorf("%d passed, drops %v", len(got), drops(w.a.Datapath))
+		}
 		for _, piece := range pieces {
 			w.a.send(bytes.Clone(piece))
 		}

@@ -35,6 +35,7 @@ type sender struct {
 	now      time.Duration
 	tally    Counters
 
+	last        lastWay
 	cache       *spd.Cache
 	fragments   *fragment.Tracker     // ports of datagrams whose fragments pass one by one
 	reassembler *fragment.Reassembler // of what transport mode needs whole
@@ -141,7 +142,11 @@ func (s *sender) way(t *tables, packet []byte) (way, Reason) {
 	if err != nil {
 		return way{}, OutMalformed
 	}
-	if isFragment(packet) {
+	fragment := isFragment(packet)
+	if !fragment && s.last.tables == t && s.last.flow == flow {
+		return s.last.way, reasons
+	}
+	if fragment {
 		flow = s.fragmentFlow(packet, flow)
 	}
 	entry, reason := s.policy(t, packet, &flow)
@@ -153,7 +158,18 @@ func (s *sender) way(t *tables, packet []byte) (way, Reason) {
 		s.acquire(entry, flow)
 		return way{}, OutNoSA
 	}
-	return way{sa: sa, flow: flow}, reasons
+	w := way{sa: sa, flow: flow}
+	if !fragment && !isICMP(&flow) {
+		s.last = lastWay{w, t}
+	}
+	return w, reasons
+}
+
+// lastWay is the way of the last packet, as long as the tables are the same: packets of one flow come together. Those of
+// fragments and of ICMP depend on more than the flow.
+type lastWay struct {
+	way
+	tables *tables
 }
 
 // carry takes a packet as far as the outbox, or drops it.
@@ -185,7 +201,7 @@ func (s *sender) policy(t *tables, inner []byte, flow *ipwire.Flow) (*spd.Entry,
 
 // quotedFlow is the flow of the packet that an ICMP error is about.
 func quotedFlow(packet []byte, flow *ipwire.Flow) (ipwire.Flow, bool) {
-	if flow.Opaque || flow.Proto != ipwire.ProtoICMP && flow.Proto != ipwire.ProtoICMPv6 {
+	if flow.Opaque || !isICMP(flow) {
 		return ipwire.Flow{}, false
 	}
 	e, err := ipwire.ParseICMPError(packet)
@@ -195,6 +211,8 @@ func quotedFlow(packet []byte, flow *ipwire.Flow) (ipwire.Flow, bool) {
 	quoted, err := e.QuotedFlow()
 	return quoted, err == nil
 }
+
+func isICMP(f *ipwire.Flow) bool { return f.Proto == ipwire.ProtoICMP || f.Proto == ipwire.ProtoICMPv6 }
 
 // isFragment reports whether a packet that ParseFlow has taken is a fragment, the first one too. A later one's flow may
 // have been given its ports by now.

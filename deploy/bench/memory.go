@@ -36,15 +36,22 @@ const (
 // inMemoryPlan is every such figure.
 func inMemoryPlan() []inMemory {
 	return []inMemory{
-		{wanted{name: "5", tag: "64 bytes", title: "the pipeline in memory, packets of 64 bytes, one core", goal: atLeast(4)},
-			" million packets/s", []string{"Pipeline64"}, inverse("Pipeline64", 1000)},
-		{wanted{name: "5", tag: "1,400 bytes", title: "the pipeline in memory, packets of 1,400 bytes, against AES-128-GCM alone", goal: atLeast(0.8)},
-			"×", []string{"RawGCM1400", "Pipeline1400"}, ratio("RawGCM1400", "Pipeline1400")},
+		{wanted{name: "5", tag: "64 bytes, out", title: "the pipeline in memory, packets of 64 bytes, one core, TUN to socket", goal: atLeast(4)},
+			" million packets/s", []string{"PipelineOut64"}, inverse("PipelineOut64", 1000)},
+		{wanted{name: "5", tag: "64 bytes, in", title: "the pipeline in memory, packets of 64 bytes, one core, socket to TUN", goal: atLeast(4)},
+			" million packets/s", []string{"PipelineIn64"}, inverse("PipelineIn64", 1000)},
+		{wanted{name: "5", tag: "1,400 bytes, out", title: "the pipeline in memory, packets of 1,400 bytes, against AES-128-GCM alone, TUN to socket", goal: atLeast(0.8)},
+			"×", []string{"RawSeal1400", "PipelineOut1400"}, ratio("RawSeal1400", "PipelineOut1400")},
+		{wanted{name: "5", tag: "1,400 bytes, in", title: "the pipeline in memory, packets of 1,400 bytes, against AES-128-GCM alone, socket to TUN", goal: atLeast(0.8)},
+			"×", []string{"RawOpen1400", "PipelineIn1400"}, ratio("RawOpen1400", "PipelineIn1400")},
 		{wanted{name: "7", title: "allocations per packet on the fast path", goal: atMost(0)},
-			"", []string{"Pipeline64", "Pipeline1400"}, most(allocations, "Pipeline64", "Pipeline1400")},
-		{wanted{name: "8", tag: "throughput", title: "the pipeline with 10,000 SAs against 10", goal: atLeast(0.95)},
-			"×", []string{"Pipeline10SAs", "Pipeline10000SAs"}, ratio("Pipeline10SAs", "Pipeline10000SAs")},
-		{wanted{name: "8", tag: "memory", title: "memory of one of 10,000 SAs", goal: atMost(2048)},
+			"", []string{"PipelineOut64", "PipelineIn64", "PipelineOut1400", "PipelineIn1400"},
+			most(allocations, "PipelineOut64", "PipelineIn64", "PipelineOut1400", "PipelineIn1400")},
+		{wanted{name: "8", tag: "throughput, out", title: "the pipeline with 10,000 SAs against 10, TUN to socket", goal: atLeast(0.95)},
+			"×", []string{"PipelineOut10SAs", "PipelineOut10000SAs"}, ratio("PipelineOut10SAs", "PipelineOut10000SAs")},
+		{wanted{name: "8", tag: "throughput, in", title: "the pipeline with 10,000 SAs against 10, socket to TUN", goal: atLeast(0.95)},
+			"×", []string{"PipelineIn10SAs", "PipelineIn10000SAs"}, ratio("PipelineIn10SAs", "PipelineIn10000SAs")},
+		{wanted{name: "8", tag: "memory", title: "memory of one of 20,000 SAs, with its half of a pair", goal: atMost(2048)},
 			" bytes", []string{"SAMemory"}, most(perSA, "SAMemory")},
 	}
 }

@@ -1,0 +1,176 @@
+package datapath
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"sallyport.dev/sallyport/services/protocol/esp"
+)
+
+// The pipeline in memory, one core, no system calls: what a packet costs between two devices that do nothing. Each
+// direction has benchmarks of its own; an operation is a packet.
+func BenchmarkPipelineOut64(b *testing.B)   { benchmarkOut(b, newMany(b, 1), 64) }
+func BenchmarkPipelineIn64(b *testing.B)    { benchmarkIn(b, newMany(b, 1), 64) }
+func BenchmarkPipelineOut1400(b *testing.B) { benchmarkOut(b, newMany(b, 1), 1400) }
+func BenchmarkPipelineIn1400(b *testing.B)  { benchmarkIn(b, newMany(b, 1), 1400) }
+
+// The same with more SAs than carry traffic: ten do.
+func BenchmarkPipelineOut10SAs(b *testing.B)    { benchmarkOut(b, newMany(b, 10), 64) }
+func BenchmarkPipelineOut10000SAs(b *testing.B) { benchmarkOut(b, newMany(b, 10000), 64) }
+func BenchmarkPipelineIn10SAs(b *testing.B)     { benchmarkIn(b, newMany(b, 10), 64) }
+func BenchmarkPipelineIn10000SAs(b *testing.B)  { benchmarkIn(b, newMany(b, 10000), 64) }
+
+// BenchmarkRawSeal1400 and BenchmarkRawOpen1400 are the cipher alone.
+func BenchmarkRawSeal1400(b *testing.B) {
+	aead, packet, nonce := rawGCM(b)
+	for b.Loop() {
+		aead.Seal(packet[:0], nonce, packet[:1400], nonce)
+	}
+}
+
+func BenchmarkRawOpen1400(b *testing.B) {
+	aead, packet, nonce := rawGCM(b)
+	sealed, space := aead.Seal(nil, nonce, packet[:1400], nonce), make([]byte, 1400)
+	for b.Loop() {
+		if _, err := aead.Open(space[:0], nonce, sealed, nonce); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func rawGCM(b *testing.B) (aead cipher.AEAD, packet, nonce []byte) {
+	block, err := aes.NewCipher(make([]byte, 16))
+	if err == nil {
+		aead, err = cipher.NewGCM(block)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return aead, make([]byte, 1400, 1416), make([]byte, 12)
+}
+
+// BenchmarkSAMemory is the heap that each of 20,000 SAs takes, with its half of a pair and of an SPD entry.
+func BenchmarkSAMemory(b *testing.B) {
+	const pairs = 10000
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		m := newMany(b, pairs)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(2*pairs), "B/SA")
+		runtime.KeepAlive(m)
+	}
+}
+
+// many is a datapath with pairs to many hosts, an SA each way in each.
+type many struct {
+	*Datapath
+	tun  *nullTUN
+	conn *nullConn
+	sas  []SA
+}
+
+func (m *many) host(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 200, byte(i >> 8), byte(i)})
+}
+
+func newMany(b *testing.B, n int) *many {
+	b.Helper()
+	m := &many{tun: new(nullTUN), conn: new(nullConn)}
+	var err error
+	m.Datapath, err = New(Config{TUN: m.tun, UDP: Sockets{IPv4: m.conn}, Clock: func() time.Duration { return time.Hour }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	local := []Selector{PrefixSelector(netip.MustParsePrefix("10.9.0.1/32"))}
+	var pairs []Pair
+	for i := range n {
+		var id [16]byte
+		binary.BigEndian.PutUint32(id[:], uint32(i+1))
+		remote := []Selector{PrefixSelector(netip.PrefixFrom(m.host(i), 32))}
+		pairs = append(pairs, Pair{ID: id, RemoteHost: m.host(i).String(), Local: local, Remote: remote, Path: PathSpec{Remote: bAddr}})
+		sa := half(1, 1)
+		sa.ID, sa.Pair, sa.SPI = id, id, 0x10000+uint32(i)
+		m.sas = append(m.sas, sa)
+	}
+	if err := m.SetPairs(pairs...); err != nil {
+		b.Fatal(err)
+	}
+	for _, sa := range m.sas {
+		if err := errors.Join(m.InstallInbound(sa), m.InstallOutbound(sa)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return m
+}
+
+const chunk = 512
+
+// benchmarkOut takes packets from the TUN to the socket.
+func benchmarkOut(b *testing.B, m *many, size int) {
+	s := newSender(m.Datapath)
+	var packets [][]byte
+	for i := range chunk {
+		packets = append(packets, inner("10.9.0.1", m.host(i%min(10, len(m.sas))).String(), size-28))
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; done += chunk {
+		m.tun.queue = packets[:min(chunk, b.N-done)]
+		for len(m.tun.queue) > 0 {
+			n, _ := s.read(true)
+			s.forward(n)
+		}
+	}
+	b.StopTimer()
+	if m.conn.datagrams < b.N {
+		b.Fatalf("%d datagrams of %d packets", m.conn.datagrams, b.N)
+	}
+}
+
+// benchmarkIn takes packets from the socket to the TUN. What is opened is gone, so that it is sealed anew, while no time
+// is counted.
+func benchmarkIn(b *testing.B, m *many, size int) {
+	r := newReceiver(m.Datapath, linkUDP, m.conn)
+	flows := min(10, len(m.sas))
+	var sealers []*esp.Sealer
+	var packets [][]byte
+	for i := range flows {
+		sealers = append(sealers, sealer(b, m.sas[i]))
+		packets = append(packets, inner(m.host(i).String(), "10.9.0.1", size-28))
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	memory := make([]byte, chunk*sealers[0].SealedLen(size))
+	b.ResetTimer()
+	for done := 0; done < b.N; done += chunk {
+		b.StopTimer()
+		sealed := memory[:0]
+		for i := range chunk {
+			var err error
+			if sealed, err = sealers[i%flows].Seal(sealed, packets[i%flows], esp.NextHeaderIPv4); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+		for run := range slices.Chunk(sealed, len(sealed)/4) { // as four messages of 128 datagrams
+			p := &r.packets[0]
+			p.Data, p.Segment, p.Remote, p.Local = run, len(sealed)/chunk, bAddr, aAddr.Addr()
+			r.deliver(1)
+		}
+	}
+	b.StopTimer()
+	if c := m.Counters(); m.tun.packets < b.N || c.InPackets != uint64(m.tun.packets) {
+		b.Fatalf("%d of %d packets delivered: %+v", m.tun.packets, b.N, c)
+	}
+}
