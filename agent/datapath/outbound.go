@@ -20,8 +20,8 @@ const (
 	// flowCacheLen is how many flows each worker remembers the SPD entry of.
 	flowCacheLen = 4096
 
-	// drainLen is how much is sealed before it leaves, at least if there is so much.
-	drainLen = 60 << 10
+	// drainLen is how many bytes forward takes, of which each packet counts for leastShare at least: a UDP message, full.
+	drainLen, leastShare = 60 << 10, 480
 
 	icmpInterval = time.Millisecond // of "too big" messages, on average (RFC 4443 section 2.4(f))
 	icmpBurst    = 64
@@ -78,17 +78,21 @@ func (s *sender) read(wait bool) (int, error) {
 }
 
 // forward seals the packet in buf, n bytes long, and those that wait behind it, and sends them all. It goes on until
-// there are none, so that small ones leave together, or what there is fills a message.
+// there are none, so that small ones leave together, or until it has taken its share: time, tables and locks must not
+// stand still while packets come faster than they leave.
 func (s *sender) forward(n int) {
 	t := s.d.tables.Load()
 	s.now = s.d.config.Clock()
 	s.d.sending.Lock()
-	for n > 0 {
+	for share := drainLen; n > 0; {
 		s.take(t, s.buf[:n])
-		if s.out.used >= drainLen {
+		if share -= max(n, leastShare); share <= 0 {
 			break
 		}
-		n, _ = s.read(false) // an error comes again when we wait
+		var err error
+		if n, err = s.read(false); err != nil {
+			s.tally.Dropped[OutTUN]++
+		}
 	}
 	s.out.flush(&s.tally)
 	s.d.sending.Unlock()
@@ -102,22 +106,18 @@ func (s *sender) take(t *tables, b []byte) {
 		s.tally.Dropped[OutMalformed]++
 		return
 	}
-	count := uint64(s.segments.Count())
 	packet, ok := s.segments.Next()
 	if !ok {
 		return
 	}
-	s.show(packet)
 	w, reason := s.way(t, packet)
-	if reason != reasons {
-		s.tally.Dropped[reason] += count
-		return
-	}
-	for s.carry(t, &w, packet); ; s.carry(t, &w, packet) {
-		if packet, ok = s.segments.Next(); !ok {
-			return
-		}
+	for ; ok; packet, ok = s.segments.Next() {
 		s.show(packet)
+		if reason == reasons {
+			s.carry(t, &w, packet)
+		} else {
+			s.tally.Dropped[reason]++
+		}
 	}
 }
 

@@ -125,18 +125,20 @@ func (o *outbox) send(l link, conn Conn, q []datagram.Packet, tally *Counters) {
 			sent += o.againEach(l, conn, &q[i])
 		}
 	}
-	tally.Dropped[OutSend] += uint64(total - sent)
+	tally.Dropped[OutSend] += uint64(max(total-sent, 0)) // of a run that the link shrank under, some may have left twice
 }
 
 // againEach sends what was too big for the link in pieces, and returns how many datagrams left so.
 func (o *outbox) againEach(l link, conn Conn, p *datagram.Packet) (sent int) {
-	one, step := *p, len(p.Data)
+	o.shrunk(p.Remote.Addr())
+	step := len(p.Data)
 	if p.Segment > 0 {
 		step = p.Segment
 	}
-	one.Segment = 0
-	for rest := p.Data; len(rest) > 0; rest = rest[len(one.Data):] {
-		one.Data = rest[:min(step, len(rest))]
+	for rest := p.Data; len(rest) > 0; {
+		one := *p
+		one.Data, one.Segment = rest[:min(step, len(rest))], 0
+		rest = rest[len(one.Data):]
 		if o.again(l, conn, &one) {
 			sent++
 		}
@@ -147,7 +149,6 @@ func (o *outbox) againEach(l link, conn Conn, p *datagram.Packet) (sent int) {
 // again sends a packet that was too big for the link in pieces: the MTU has just changed, and the packet's
 // number is used. From the next packet on the SA knows better. p is changed.
 func (o *outbox) again(l link, conn Conn, p *datagram.Packet) bool {
-	o.shrunk(p.Remote.Addr())
 	if l == linkUDP {
 		if !p.DF {
 			return false // the kernel could not fragment it either
