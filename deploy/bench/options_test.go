@@ -44,7 +44,7 @@ func TestChosen(t *testing.T) {
 	for _, c := range []struct {
 		figures            []string
 		measured, inMemory int
-	}{{nil, len(plan()), len(inMemoryPlan())}, {[]string{"2"}, 1, 0}, {[]string{"2b"}, 2, 0}, {[]string{"5", "9"}, 1, 2}} {
+	}{{nil, len(plan()), len(inMemoryPlan())}, {[]string{"2"}, 1, 0}, {[]string{"2b"}, 2, 0}, {[]string{"5", "9"}, 1, 4}} {
 		o := options{figures: c.figures}
 		if m, i := len(o.chosen()), len(o.chosenInMemory()); m != c.measured || i != c.inMemory {
 			t.Errorf("%v: %d measurements and %d in memory, want %d and %d", c.figures, m, i, c.measured, c.inMemory)
