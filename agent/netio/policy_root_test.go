@@ -434,7 +434,6 @@ func TestRepairOfPolicies(t *testing.T) {
 	d := desired
 	d.Policies = between(t)
 	ns, network, _ := applied(t, d)
-	want := allState(ns)
 	for _, c := range []struct{ command, want string }{
 		{"nft flush chain inet sallyport classify", "guard"},
 		{"ip rule del pref 5349", "rule 5350"},
@@ -446,19 +445,7 @@ func TestRepairOfPolicies(t *testing.T) {
 	} {
 		t.Run(c.command, func(t *testing.T) {
 			repaired(t, ns, network)
-			ns.Run("sh", "-c", c.command)
-			if allState(ns) == want {
-				t.Fatal("nothing was broken")
-			}
-			if got := repaired(t, ns, network); got != c.want {
-				t.Errorf("mended %q, want %q", got, c.want)
-			}
-			if got := allState(ns); got != want {
-				t.Errorf("after the repair\n%s\nwant\n%s", got, want)
-			}
-			if got := repaired(t, ns, network); got != "" {
-				t.Errorf("mended again: %q", got)
-			}
+			mends(t, ns, network, allState, c.command, c.want)
 		})
 	}
 }

@@ -24,7 +24,6 @@ func repaired(t *testing.T, ns *nstest.Namespace, n *netio.Network) string {
 
 func TestRepair(t *testing.T) {
 	ns, network, _ := applied(t, desired)
-	want := installedState(ns)
 	if got := repaired(t, ns, network); got != "" {
 		t.Fatalf("nothing is broken, and Repair mended %s", got)
 	}
@@ -41,20 +40,28 @@ func TestRepair(t *testing.T) {
 		{"ip -6 rule del pref 5350", "rule 5350"},
 	} {
 		t.Run(c.command, func(t *testing.T) {
-			ns.Run("sh", "-c", c.command)
-			if installedState(ns) == want {
-				t.Fatal("nothing was broken")
-			}
-			if got := repaired(t, ns, network); got != c.want {
-				t.Errorf("mended %q, want %q", got, c.want)
-			}
-			if got := installedState(ns); got != want {
-				t.Errorf("after the repair\n%s\nwant\n%s", got, want)
-			}
-			if got := repaired(t, ns, network); got != "" {
-				t.Errorf("mended again: %q", got)
-			}
+			mends(t, ns, network, installedState, c.command, c.want)
 		})
+	}
+}
+
+// mends breaks by command what is installed, and asserts that a repair says want, that state is then as before, and that
+// nothing is left to mend.
+func mends(t *testing.T, ns *nstest.Namespace, network *netio.Network, state func(*nstest.Namespace) string, command, want string) {
+	t.Helper()
+	before := state(ns)
+	ns.Run("sh", "-c", command)
+	if state(ns) == before {
+		t.Fatal("nothing was broken")
+	}
+	if got := repaired(t, ns, network); got != want {
+		t.Errorf("mended %q, want %q", got, want)
+	}
+	if got := state(ns); got != before {
+		t.Errorf("after the repair\n%s\nwant\n%s", got, before)
+	}
+	if got := repaired(t, ns, network); got != "" {
+		t.Errorf("mended again: %q", got)
 	}
 }
 

@@ -73,16 +73,16 @@ func (s *Service) writeEach(ctx context.Context, a *application) {
 	for _, r := range a.results[len(a.resources):] {
 		b.prune(r)
 	}
-	var todo []int
+	var unwritten []int
 	for i := range a.resources {
 		if a.results[i].GetAction() != operatorv1.ApplyAction_APPLY_ACTION_UNCHANGED {
-			todo = append(todo, i)
+			unwritten = append(unwritten, i)
 		}
 	}
 	// A subnet can only be taken once its last owner has been written: go on while that helps.
-	for before := len(todo) + 1; len(todo) > 0 && len(todo) < before; {
-		before = len(todo)
-		todo = b.writeAll(todo)
+	for before := len(unwritten) + 1; len(unwritten) > 0 && len(unwritten) < before; {
+		before = len(unwritten)
+		unwritten = b.writeAll(unwritten)
 	}
 	s.log.InfoContext(ctx, "resources applied one by one", "count", len(a.results), "actor", actor(ctx))
 	s.show(ctx, b.last)
@@ -98,8 +98,8 @@ type bulk struct {
 }
 
 // writeAll tries each and returns those that may work later.
-func (b *bulk) writeAll(todo []int) (later []int) {
-	for _, i := range todo {
+func (b *bulk) writeAll(unwritten []int) (later []int) {
+	for _, i := range unwritten {
 		if err := b.write(i); err != nil && fault.ReasonOf(err) == ReasonInvalid {
 			later = append(later, i)
 		}
