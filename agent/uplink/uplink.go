@@ -37,6 +37,8 @@ type Config struct {
 	Installer Installer
 	// Manual installs associations whose keys an operator gave; nil refuses them.
 	Manual ManualInstaller
+	// IKE carries the datagrams of peers; nil: there are none to carry.
+	IKE IKERelay
 	// Events are the datapath's.
 	Events <-chan datapath.Event
 	// Addresses are the host's underlay addresses now; AddressesChanged says when to look again. Nil

@@ -1498,7 +1498,10 @@ type Pair struct {
 	// True when the other end is a manual peer, and remote_host its name. In id its uid stands for a host's.
 	Manual bool `protobuf:"varint,11,opt,name=manual,proto3" json:"manual,omitempty"`
 	// Underlay address of this end, 4 or 16 bytes; empty leaves it to the routes.
-	LocalAddress  []byte `protobuf:"bytes,12,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	LocalAddress []byte `protobuf:"bytes,12,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	// True when the other end is a peer that speaks IKE, and remote_host its name. In id the identifier of one of the
+	// peer's children stands for a host's.
+	Peer          bool `protobuf:"varint,13,opt,name=peer,proto3" json:"peer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1617,6 +1620,13 @@ func (x *Pair) GetLocalAddress() []byte {
 	return nil
 }
 
+func (x *Pair) GetPeer() bool {
+	if x != nil {
+		return x.Peer
+	}
+	return false
+}
+
 // SecurityAssociation is one direction (RFC 4301 section 4.4.2), with its key.
 type SecurityAssociation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1653,8 +1663,17 @@ type SecurityAssociation struct {
 	Manual bool `protobuf:"varint,15,opt,name=manual,proto3" json:"manual,omitempty"`
 	// Anti-replay is off, RFC 4303 section 3.4.3; never with ESN.
 	NoReplayWindow bool `protobuf:"varint,16,opt,name=no_replay_window,json=noReplayWindow,proto3" json:"no_replay_window,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What IKE has narrowed the pair's selectors of this end to; empty for all of them.
+	Local []*v1.TrafficSelector `protobuf:"bytes,17,rep,name=local,proto3" json:"local,omitempty"`
+	// What IKE has narrowed the pair's selectors of the other end to; empty for all of them.
+	Remote []*v1.TrafficSelector `protobuf:"bytes,18,rep,name=remote,proto3" json:"remote,omitempty"`
+	// Address that a NAT has put another one in the place of, as the sender had it: for the checksums of transport
+	// mode in UDP (RFC 3948 section 3.1.2). Inbound; empty when it is not known.
+	OriginalSource []byte `protobuf:"bytes,19,opt,name=original_source,json=originalSource,proto3" json:"original_source,omitempty"`
+	// Likewise the destination that the sender meant.
+	OriginalDestination []byte `protobuf:"bytes,20,opt,name=original_destination,json=originalDestination,proto3" json:"original_destination,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *SecurityAssociation) Reset() {
@@ -1797,6 +1816,34 @@ func (x *SecurityAssociation) GetNoReplayWindow() bool {
 		return x.NoReplayWindow
 	}
 	return false
+}
+
+func (x *SecurityAssociation) GetLocal() []*v1.TrafficSelector {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *SecurityAssociation) GetRemote() []*v1.TrafficSelector {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *SecurityAssociation) GetOriginalSource() []byte {
+	if x != nil {
+		return x.OriginalSource
+	}
+	return nil
+}
+
+func (x *SecurityAssociation) GetOriginalDestination() []byte {
+	if x != nil {
+		return x.OriginalDestination
+	}
+	return nil
 }
 
 // Lifetime limits a security association.
@@ -2007,7 +2054,7 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"behind_nat\x18\x04 \x01(\bR\tbehindNat\x12\x1e\n" +
 	"\x03mtu\x18\x05 \x01(\rB\f\xbaH\t*\a\x18\xff\xff\x03(\x80\n" +
-	"R\x03mtu\"\x81\x04\n" +
+	"R\x03mtu\"\x95\x04\n" +
 	"\x04Pair\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x02id\x12(\n" +
 	"\vremote_host\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
@@ -2023,7 +2070,8 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\x05order\x18\n" +
 	" \x01(\rR\x05order\x12\x16\n" +
 	"\x06manual\x18\v \x01(\bR\x06manual\x12,\n" +
-	"\rlocal_address\x18\f \x01(\fB\a\xbaH\x04z\x02\x18\x10R\flocalAddress\"\x9b\a\n" +
+	"\rlocal_address\x18\f \x01(\fB\a\xbaH\x04z\x02\x18\x10R\flocalAddress\x12\x12\n" +
+	"\x04peer\x18\r \x01(\bR\x04peer\"\x97\t\n" +
 	"\x13SecurityAssociation\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x02id\x12\x1b\n" +
 	"\x04pair\x18\x02 \x01(\fB\a\xbaH\x04z\x02h\x10R\x04pair\x12'\n" +
@@ -2044,7 +2092,11 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\rencapsulation\x18\r \x01(\x0e2!.sallyport.fleet.v1.EncapsulationB\b\xbaH\x05\x82\x01\x02\x10\x01R\rencapsulation\x12:\n" +
 	"\x02df\x18\x0e \x01(\x0e2 .sallyport.fleet.v1.DontFragmentB\b\xbaH\x05\x82\x01\x02\x10\x01R\x02df\x12\x16\n" +
 	"\x06manual\x18\x0f \x01(\bR\x06manual\x12(\n" +
-	"\x10no_replay_window\x18\x10 \x01(\bR\x0enoReplayWindow:z\xbaHw\x1au\n" +
+	"\x10no_replay_window\x18\x10 \x01(\bR\x0enoReplayWindow\x12D\n" +
+	"\x05local\x18\x11 \x03(\v2#.sallyport.types.v1.TrafficSelectorB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\x05local\x12F\n" +
+	"\x06remote\x18\x12 \x03(\v2#.sallyport.types.v1.TrafficSelectorB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\x06remote\x120\n" +
+	"\x0foriginal_source\x18\x13 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\x0eoriginalSource\x12:\n" +
+	"\x14original_destination\x18\x14 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\x13originalDestination:z\xbaHw\x1au\n" +
 	"\blifetime\x128an association whose key a controller made has lifetimes\x1a/this.manual || has(this.soft) && has(this.hard)\"q\n" +
 	"\bLifetime\x125\n" +
 	"\x04time\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01R\x04time\x12\x14\n" +
@@ -2163,14 +2215,16 @@ var file_sallyport_fleet_v1_sync_proto_depIdxs = []int32{
 	3,  // 29: sallyport.fleet.v1.SecurityAssociation.mode:type_name -> sallyport.fleet.v1.Mode
 	4,  // 30: sallyport.fleet.v1.SecurityAssociation.encapsulation:type_name -> sallyport.fleet.v1.Encapsulation
 	5,  // 31: sallyport.fleet.v1.SecurityAssociation.df:type_name -> sallyport.fleet.v1.DontFragment
-	26, // 32: sallyport.fleet.v1.Lifetime.time:type_name -> google.protobuf.Duration
-	7,  // 33: sallyport.fleet.v1.SyncService.Sync:input_type -> sallyport.fleet.v1.SyncRequest
-	14, // 34: sallyport.fleet.v1.SyncService.Sync:output_type -> sallyport.fleet.v1.SyncResponse
-	34, // [34:35] is the sub-list for method output_type
-	33, // [33:34] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	27, // 32: sallyport.fleet.v1.SecurityAssociation.local:type_name -> sallyport.types.v1.TrafficSelector
+	27, // 33: sallyport.fleet.v1.SecurityAssociation.remote:type_name -> sallyport.types.v1.TrafficSelector
+	26, // 34: sallyport.fleet.v1.Lifetime.time:type_name -> google.protobuf.Duration
+	7,  // 35: sallyport.fleet.v1.SyncService.Sync:input_type -> sallyport.fleet.v1.SyncRequest
+	14, // 36: sallyport.fleet.v1.SyncService.Sync:output_type -> sallyport.fleet.v1.SyncResponse
+	36, // [36:37] is the sub-list for method output_type
+	35, // [35:36] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_fleet_v1_sync_proto_init() }

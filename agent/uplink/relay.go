@@ -1,0 +1,133 @@
+package uplink
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	rpcstatus "google.golang.org/grpc/status"
+
+	"sallyport.dev/sallyport/agent/relay"
+	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
+)
+
+// IKERelay has the sockets of IKE, as relay.Relay has.
+type IKERelay interface {
+	// Attach says whether there is a controller.
+	Attach(there bool)
+	// Next waits for a datagram for the controller.
+	Next(ctx context.Context) (relay.Datagram, error)
+	// Send sends one of the controller's.
+	Send(d relay.Datagram) error
+}
+
+// relays keeps a RelayIKE stream open beside a Sync stream that was welcomed, until ctx ends.
+func (u *Uplink) relays(ctx context.Context, conn grpc.ClientConnInterface, welcomed <-chan struct{}) {
+	select {
+	case <-welcomed:
+	case <-ctx.Done():
+		return
+	}
+	var retry backoff
+	for number := uint64(1); ; number++ {
+		opened, err := u.relay(ctx, conn, number)
+		if ctx.Err() != nil {
+			return
+		}
+		if rpcstatus.Code(err) == codes.Unimplemented {
+			u.log.Debug("this controller speaks no IKE", "err", err)
+			return
+		}
+		if opened {
+			retry.reset()
+		}
+		wait := retry.next()
+		u.log.Warn("no stream for IKE; peers are not answered, what is installed stays", "err", err, "retry_in", wait)
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// relay carries datagrams both ways until the stream ends. opened says whether the controller took it.
+func (u *Uplink) relay(ctx context.Context, conn grpc.ClientConnInterface, number uint64) (opened bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rpc, err := fleetv1.NewRelayServiceClient(conn).RelayIKE(ctx, grpc.MaxCallRecvMsgSize(maxMessage))
+	if err != nil {
+		return false, err
+	}
+	hello := &fleetv1.RelayHello{Epoch: u.epoch[:], Stream: number + u.streams<<32}
+	if err := rpc.Send(&fleetv1.RelayIKERequest{Message: &fleetv1.RelayIKERequest_Hello{Hello: hello}}); err != nil {
+		return false, err
+	}
+	// The header says that the controller has taken the stream.
+	if _, err := rpc.Header(); err != nil {
+		return false, err
+	}
+	u.config.IKE.Attach(true)
+	defer u.config.IKE.Attach(false)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		u.relayUp(ctx, rpc)
+	}()
+	defer func() { cancel(); <-sent }()
+	for {
+		m, err := rpc.Recv()
+		if err != nil {
+			return true, err
+		}
+		u.relayDown(m)
+	}
+}
+
+// relayUp hands datagrams to the controller. A broken stream shows where it is received from.
+func (u *Uplink) relayUp(ctx context.Context, rpc grpc.BidiStreamingClient[fleetv1.RelayIKERequest, fleetv1.RelayIKEResponse]) {
+	for {
+		d, err := u.config.IKE.Next(ctx)
+		if err != nil {
+			return
+		}
+		_ = rpc.Send(&fleetv1.RelayIKERequest{Message: &fleetv1.RelayIKERequest_Datagram{Datagram: &fleetv1.IKEDatagram{
+			LocalAddress: d.Local.AsSlice(), LocalPort: uint32(d.Port),
+			RemoteAddress: d.Remote.Addr().AsSlice(), RemotePort: uint32(d.Remote.Port()), Message: d.Message,
+		}}})
+	}
+}
+
+// relayDown sends a datagram of the controller's. What cannot be sent is lost, as in any network.
+func (u *Uplink) relayDown(m *fleetv1.RelayIKEResponse) {
+	r := m.GetDatagram()
+	if r == nil {
+		return
+	}
+	d, err := ikeDatagram(r)
+	if err == nil {
+		err = u.config.IKE.Send(d)
+	}
+	if err != nil {
+		u.log.Debug("an IKE datagram was not sent", "remote", d.Remote, "err", err)
+	}
+}
+
+func ikeDatagram(r *fleetv1.IKEDatagram) (relay.Datagram, error) {
+	remote, err := address(r.GetRemoteAddress())
+	if err != nil {
+		return relay.Datagram{}, fmt.Errorf("remote %w", err)
+	}
+	var local netip.Addr
+	if b := r.GetLocalAddress(); len(b) > 0 {
+		if local, err = address(b); err != nil {
+			return relay.Datagram{}, fmt.Errorf("local %w", err)
+		}
+	}
+	if r.GetLocalPort() > 65535 || r.GetRemotePort() < 1 || r.GetRemotePort() > 65535 {
+		return relay.Datagram{}, fmt.Errorf("ports %d and %d are none", r.GetLocalPort(), r.GetRemotePort())
+	}
+	return relay.Datagram{
+		Local: local, Port: uint16(r.GetLocalPort()), Remote: netip.AddrPortFrom(remote, uint16(r.GetRemotePort())), Message: r.GetMessage(),
+	}, nil
+}

@@ -1,0 +1,145 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
+	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
+	"sallyport.dev/sallyport/services/protocol/plan"
+	"sallyport.dev/sallyport/services/store"
+	"sallyport.dev/sallyport/services/world"
+)
+
+// peerKey fetches the key of one half of a child SA for this one delivery.
+func (st *stream) peerKey(ctx context.Context, pair plan.PairID, o outgoing) (*fleetv1.SecurityAssociation, error) {
+	s := st.service
+	inbound := o.resource.kind == kindInbound
+	sa, err := peerHalf(*o.child, pair, inbound, s.now())
+	if err != nil {
+		return nil, st.lostPeerKey(o, err)
+	}
+	key := store.IKEKeyPrefix + o.child.ID.String()
+	kv, err := s.config.Store.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, st.lostPeerKey(o, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoKey, err)
+	}
+	plain, err := s.config.Store.UnsealTraffic(key, kv.Value)
+	if err != nil {
+		return nil, st.lostPeerKey(o, err)
+	}
+	defer clear(plain)
+	var record controllerv1.IKEChildKey
+	if err := proto.Unmarshal(plain, &record); err != nil {
+		return nil, st.lostPeerKey(o, err)
+	}
+	// The other direction's key is not sent here.
+	mine, other := record.GetOutbound(), record.GetInbound()
+	if inbound {
+		mine, other = other, mine
+	}
+	clear(other)
+	if string(record.GetId()) != string(o.child.ID[:]) {
+		clear(mine)
+		return nil, st.lostPeerKey(o, errors.New("the key is of another SA pair"))
+	}
+	sa.Key = mine
+	return sa, nil
+}
+
+// lostPeerKey makes package keying make another child SA: it reads as a refusal. It returns errKeyLost.
+func (st *stream) lostPeerKey(o outgoing, why error) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.ledger.refused[o.resource] = versionInstalled
+	d := st.ledger.details[o.child.ID]
+	d.text = "there is no key to deliver: " + why.Error()
+	st.ledger.details[o.child.ID] = d
+	st.submitChildAcks(*o.child)
+	return errKeyLost
+}
+
+// settlePeer writes down what the agent has of a peer's entry; the caller holds mu.
+func (st *stream) settlePeer(pair plan.PairID, p *peerPair) {
+	for _, sa := range p.entry.SAs {
+		if !proto.Equal(st.ledger.childAcks(st.asEnd(), sa), sa.Acks) {
+			st.submitChildAcks(sa)
+		}
+	}
+	held, there := st.ledger.present(pairResource(pair))
+	if p.gone && !held && !there && !st.ledger.holdsOf(p.entry.UID) {
+		st.service.writer.submit(edit{
+			key: store.PeerEntryPrefix + st.host + "/" + p.entry.UID.String(), while: st.current(), apply: endEntry,
+		})
+	}
+}
+
+// endEntry drops a tombstone that has done its work.
+func endEntry(have store.KV, exists bool) ([]byte, error) {
+	var e controllerv1.PeerEntry
+	if !exists {
+		return nil, nil
+	}
+	if err := store.Decode(have, &e); err != nil || !e.GetDeleting() {
+		return nil, err
+	}
+	return deleteKey(), nil
+}
+
+// asEnd is this stream's end of its pairs.
+func (st *stream) asEnd() end {
+	return end{uid: st.uid, epoch: st.epoch, incarnation: st.service.config.Incarnation, now: st.service.now()}
+}
+
+// submitChildAcks queues what the agent has said of a child SA; the caller holds mu.
+func (st *stream) submitChildAcks(sa world.PeerSA) {
+	acks := st.ledger.childAcks(st.asEnd(), sa)
+	st.service.writer.submit(edit{
+		key: store.IKEAcksPrefix + st.host + "/" + sa.ID.String(), slot: "acks", while: st.current(),
+		apply: func(have store.KV, exists bool) ([]byte, error) {
+			var before controllerv1.IKEChildAcks
+			if exists {
+				if err := store.Decode(have, &before); err != nil {
+					return nil, err
+				}
+			}
+			if proto.Equal(&before, acks) {
+				return nil, nil
+			}
+			return store.Encode(acks)
+		},
+	})
+}
+
+// saidOf notes something that the agent has said of a child SA, and writes it down; the caller holds mu.
+func (st *stream) saidOf(id plan.SAID, note func(*said)) {
+	pair, known := st.ledger.peers[id]
+	if !known {
+		return
+	}
+	d := st.ledger.details[id]
+	note(&d)
+	st.ledger.details[id] = d
+	st.mark(pair)
+}
+
+// expiredPeer writes down that a child SA is at a limit; the caller holds mu.
+func (st *stream) expiredPeer(r resource, reason fleetv1.ExpireReason) {
+	if _, there := st.ledger.present(r); !there {
+		return
+	}
+	st.saidOf(plan.SAID(r.id), func(d *said) {
+		d.soft = true
+		if reason == fleetv1.ExpireReason_EXPIRE_REASON_HARD {
+			d.hard = true
+			delete(st.ledger.held, r)
+			st.ledger.refused[r] = versionSpent
+		}
+	})
+}
