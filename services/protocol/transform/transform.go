@@ -9,7 +9,8 @@
 // integrity algorithm, and anything else is answered with ErrNoIntegrity.
 //
 // What Go's library lacks is built over crypto/aes: CCM, GCM with an 8-byte ICV,
-// GMAC as a transform of ESP and of AH, CMAC, XCBC, counter mode without an allocation per packet.
+// GMAC as a transform of ESP and of AH, CMAC, XCBC and the PRFs made of them, counter mode
+// without an allocation per packet.
 package transform
 
 import "errors"
@@ -20,6 +21,7 @@ type Type uint8
 // Transform types.
 const (
 	TypeEncryption Type = 1 // ENCR
+	TypePRF        Type = 2 // PRF
 	TypeIntegrity  Type = 3 // INTEG
 )
 
@@ -73,4 +75,6 @@ var (
 	ErrAHOnly = errors.New("transform: this integrity algorithm is for AH only")
 	// ErrKeyLength: the key material is not exactly as long as the transform needs.
 	ErrKeyLength = errors.New("transform: wrong length of key material")
+	// ErrOutputLength: prf+ cannot give so much, RFC 7296 section 2.13.
+	ErrOutputLength = errors.New("transform: RFC 7296 section 2.13: prf+ gives 255 blocks at most")
 )
