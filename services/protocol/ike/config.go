@@ -40,8 +40,10 @@ type Policy struct {
 	// Request is what an initiator asks for in CFG_REQUEST (RFC 7296 section 3.15). Empty: it does not ask.
 	Request []ikewire.ConfigAttribute
 	// MTU is the most bytes of a datagram, without IP and UDP, before RFC 7383 cuts it. 0: 1232, or 548 over IPv4.
-	MTU    int
-	Timing Timing
+	MTU int
+	// MaxChildren bounds the children that the peer can make; 0: 1024.
+	MaxChildren int
+	Timing      Timing
 }
 
 // Proposal is one proposal of ours. Transforms of one type are in the order of preference.
@@ -69,6 +71,7 @@ type ChildPolicy struct {
 	// LocalDynamic, RemoteDynamic: in place of Local or Remote stand the addresses of the configuration payload, or
 	// without them those of the IKE SA.
 	LocalDynamic, RemoteDynamic bool
+	SinglePair                  bool          // a responder allows one pair of addresses in a child (SINGLE_PAIR_REQUIRED)
 	Rekey, Lifetime             time.Duration // after installation; 0: never. Rekey is varied by up to a tenth.
 	Reestablish                 bool          // made again by us when it is lost but by a command of ours
 }

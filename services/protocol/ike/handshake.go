@@ -15,38 +15,26 @@ type handshake struct {
 	Cookie    []byte
 	Cookies   int // COOKIE demands that were obeyed
 	KERetries int // INVALID_KE_PAYLOAD that were obeyed
-	Offer     offer
+	Public    []byte
+	Offer     offer // of the IKE SA
 	Child     offer // of the first child
-	Config    bool  // CFG_REQUEST was sent
+	Childless bool  // IKE_AUTH makes no child
 
-	// The responder's, between IKE_AUTH's request and response.
-	Auth *authRequest
-	// The initiator's, between AUTHSigned and PeerVerified.
-	Answer *authAnswer
+	Steps  []uint16 // RFC 9370: methods of the key exchanges that are yet to be done in IKE_INTERMEDIATE
+	IntI   key      // RFC 9242 section 3.3.2: IntAuth of what the initiator has sent so far
+	IntR   key
+	Last   key    // exact bytes of the last IKE_INTERMEDIATE request, or of its first fragment
+	AuthID uint32 // message ID of IKE_AUTH
 
-	Steps       []uint16 // RFC 9370: additional key exchanges yet to do
-	Method      uint16   // of the one that is under way
-	IntAuth     key      // RFC 9242 section 3.3.2: what has been exchanged so far, by prf
-	IntAuthI    key
-	IntAuthR    key
-	LastAuthID  uint32 // message ID of IKE_AUTH
-	PlainKeys   *ikeKeys
-	PPK         key
-	UsePPK      bool
-	VerifyPlain bool
-}
+	PlainKeys key // those without the PPK
+	TriedPPK  bool
+	Asked     bool // CFG_REQUEST was sent, or came
 
-// authRequest is what a responder keeps of IKE_AUTH while questions are open.
-type authRequest struct {
-	Verified bool
+	// The responder's, between IKE_AUTH's request and its answer.
 	Assigned []ikewire.ConfigAttribute
-	Reply    bool   // Assigned is to be sent
-	Failed   Reason // of the first child or of the configuration
-	Lifetime uint32
-}
-
-// authAnswer is IKE_AUTH's response while VerifyPeer is open.
-type authAnswer struct {
+	NoAddr   string // why there are none
+	Lifetime time.Duration
+	// The initiator's, while the peer is being verified: the answer of IKE_AUTH.
 	First  ikewire.PayloadType
-	Inside key
+	Answer key
 }

@@ -3,6 +3,7 @@ package ike
 import (
 	"time"
 
+	"sallyport.dev/sallyport/services/protocol/ikekeys"
 	"sallyport.dev/sallyport/services/protocol/ikewire"
 )
 
@@ -11,9 +12,9 @@ type ikeSA struct {
 	Initiator  bool // this end is its original initiator (RFC 7296 section 2.2)
 	SPIi, SPIr ikewire.IKESPI
 	Suite      suiteID
-	Chosen     string // the proposal, for people
-	Keys       ikeKeys
-	Sealer     uint64 // counter of the next IV
+	Chosen     string        // the proposal, for people
+	Keys       key           // of ikekeys, marshalled
+	Sealed     ikekeys.State // of the messages that this end has sent
 	Out        outbound
 	In         inbound
 	// ReplacedBy is the local SPI of the IKE SA that the peer's rekey made of this one; zero: none. It is then waiting
@@ -22,7 +23,11 @@ type ikeSA struct {
 	// Low is the lower nonce of the exchange that made it by rekeying (RFC 7296 section 2.8.2).
 	Low     key
 	RekeyAt time.Time // zero: never
-	GoneAt  time.Time // when it is dropped unless the peer deletes it before; zero: not
+	// Redundant: it has lost a collision; its initiator deletes it (RFC 7296 section 2.8.2).
+	Redundant bool
+	Linked    *pendingSA // what IKE_FOLLOWUP_KE exchanges of the peer are to complete
+	Dead      bool       // the peer has deleted it: until GoneAt it only repeats its last answer
+	GoneAt    time.Time  // when it is dropped unless the peer deletes it before; zero: not
 
 	cipher *protection // made of Keys when needed
 }

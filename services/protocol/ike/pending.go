@@ -22,7 +22,7 @@ func (m *Machine) flush() {
 	if s.empty() {
 		return
 	}
-	if m.Phase != halfOpen {
+	if !m.Born.IsZero() {
 		m.Pending = append(m.Pending, Persist{})
 	}
 	for _, actions := range [][]Action{s.inbound, s.send, s.outbound, s.after} {

@@ -121,11 +121,12 @@ type whole struct {
 	First        ikewire.PayloadType
 	Inside       []byte
 	Intermediate []byte // what IKE_INTERMEDIATE authenticates
+	Raw          []byte // the datagram that completed it
 }
 
 // gather adds a message, or a fragment, to what has come of it. done is false until all is there.
 func gather(parts *ikewire.Reassembly, o opened) (w whole, done bool, err error) {
-	w.Header = o.Header
+	w.Header, w.Raw = o.Header, o.Envelope.Message
 	if o.Envelope.Total == 0 {
 		*parts = ikewire.Reassembly{}
 		w.First, w.Inside = o.Envelope.Next, o.Text

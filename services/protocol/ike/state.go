@@ -12,6 +12,7 @@ type phase uint8
 const (
 	halfOpen    phase = iota // nobody has proven anything
 	established              // the peer is authenticated
+	closing                  // the peer has deleted it: only the last answer is repeated, until EndAt
 	closed
 )
 
@@ -21,6 +22,8 @@ func (p phase) String() string {
 		return "half-open"
 	case established:
 		return "established"
+	case closing:
+		return "closing"
 	}
 	return "closed"
 }

@@ -17,7 +17,6 @@ const (
 	taskCreate       taskKind = "creating a child SA"
 	taskRekey        taskKind = "rekeying a child SA"
 	taskRekeyIKE     taskKind = "rekeying the IKE SA"
-	taskFollowup     taskKind = "IKE_FOLLOWUP_KE"
 	taskDelete       taskKind = "deleting a child SA"
 	taskDeleteIKE    taskKind = "deleting the IKE SA"
 	taskDropIKE      taskKind = "deleting a replaced IKE SA"
@@ -42,10 +41,16 @@ type task struct {
 	Why       string
 	Offer     *offer // while it is under way
 	Cookie2   []byte
+	Follow    *followup // IKE_FOLLOWUP_KE exchanges of it that are yet to be done
+
+	// Of taskDelete when this end has no child: what is to be deleted at the peer.
+	Protocol ikewire.ProtocolID
+	SPI      uint32
 }
 
 // offer is what this end has put into a request that makes an SA.
 type offer struct {
+	Name      string // of the child policy
 	Proposals []ikewire.Proposal
 	SPI       uint32         // inbound, of a child
 	IKESPI    ikewire.IKESPI // of an IKE SA
