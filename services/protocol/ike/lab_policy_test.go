@@ -10,7 +10,9 @@ import (
 	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
-func encr(id, bits uint16) ikewire.Transform { return ikewire.NewTransform(ikewire.TransformENCR, id, bits) }
+func encr(id, bits uint16) ikewire.Transform {
+	return ikewire.NewTransform(ikewire.TransformENCR, id, bits)
+}
 
 func plain(t ikewire.TransformType, ids ...uint16) []ikewire.Transform {
 	var all []ikewire.Transform
