@@ -31,14 +31,15 @@ func (p PRF) Plus(dst []byte, n int, key []byte, seed ...[]byte) ([]byte, error)
 		return dst, fmt.Errorf("%w: %d bytes of %v", ErrOutputLength, n, p)
 	}
 	h := p.keyed(key)
-	block := make([]byte, 0, h.Size())
-	for counter := byte(1); n > 0; counter++ {
+	block, counter := make([]byte, 0, h.Size()), []byte{0}
+	for n > 0 {
+		counter[0]++
 		h.Reset()
 		h.Write(block)
 		for _, part := range seed {
 			h.Write(part)
 		}
-		h.Write([]byte{counter})
+		h.Write(counter)
 		block = h.Sum(block[:0])
 		dst = append(dst, block[:min(n, len(block))]...)
 		n -= len(block)
