@@ -61,7 +61,8 @@ func (m Method) checkLength(value []byte, want int) error {
 // Method is the key's method.
 func (p *Private) Method() Method { return p.method }
 
-// Public returns the value for the peer, InitiatorLen bytes.
+// Public returns the value for the peer, InitiatorLen bytes. For MODP it costs as much as Finish,
+// each time.
 func (p *Private) Public() []byte { return p.key.public() }
 
 // Finish returns the secret shared with the peer that sent a value: g^ir or SK(n) of RFC 7296
