@@ -14,6 +14,7 @@ import (
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
 	"sallyport.dev/sallyport/services/fleet"
 	"sallyport.dev/sallyport/services/identity"
+	"sallyport.dev/sallyport/services/keying"
 	"sallyport.dev/sallyport/services/operator"
 	"sallyport.dev/sallyport/services/planner"
 	"sallyport.dev/sallyport/services/store"
@@ -44,6 +45,7 @@ type process struct {
 	fleetService *fleet.Service    // nil when another process runs it
 	operator     *operator.Service // likewise
 	planner      *planner.Planner  // likewise
+	keying       *keying.Service   // likewise
 }
 
 // open builds a process that does nothing yet. On failure nothing stays open.
@@ -175,7 +177,25 @@ func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 		}
 		group.Go(func() error { return p.planner.Run(ctx) })
 	}
+	if o.runs(serviceKeying) {
+		if err := p.startKeying(ctx, group); err != nil {
+			return err
+		}
+	}
 	group.Go(func() error { return p.store.Maintain(ctx, p.maintains) })
+	return nil
+}
+
+// startKeying starts what speaks IKE with peers.
+func (p *process) startKeying(ctx context.Context, group *errgroup.Group) (err error) {
+	p.keying, err = keying.New(keying.Config{
+		Store: p.store, View: p.view, World: p.world, Incarnation: p.incarnation.Number, Controller: p.options.name,
+		Authenticator: keying.PSK{Store: p.store, View: p.view}, Events: p.events, Log: p.log,
+	})
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return p.keying.Run(ctx) })
 	return nil
 }
 

@@ -22,7 +22,7 @@ func (st *stream) peerKey(ctx context.Context, pair plan.PairID, o outgoing) (*f
 	if err != nil {
 		return nil, st.lostPeerKey(o, err)
 	}
-	key := store.IKEKeyPrefix + o.child.ID.String()
+	key := store.IKEKeyKey(store.PairID(o.child.ID), inbound)
 	kv, err := s.config.Store.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, st.lostPeerKey(o, err)
@@ -39,17 +39,11 @@ func (st *stream) peerKey(ctx context.Context, pair plan.PairID, o outgoing) (*f
 	if err := proto.Unmarshal(plain, &record); err != nil {
 		return nil, st.lostPeerKey(o, err)
 	}
-	// The other direction's key is not sent here.
-	mine, other := record.GetOutbound(), record.GetInbound()
-	if inbound {
-		mine, other = other, mine
-	}
-	clear(other)
 	if string(record.GetId()) != string(o.child.ID[:]) {
-		clear(mine)
+		clear(record.GetKey())
 		return nil, st.lostPeerKey(o, errors.New("the key is of another SA pair"))
 	}
-	sa.Key = mine
+	sa.Key = record.GetKey()
 	return sa, nil
 }
 

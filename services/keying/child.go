@@ -119,7 +119,7 @@ func (a *association) putChild(c *child, key ike.Secret, inbound bool) error {
 		return err
 	}
 	defer clear(plain)
-	keyKey := store.IKEChildKeyKey(c.id.String(), inbound)
+	keyKey := store.IKEKeyKey(store.PairID(c.id), inbound)
 	sealed, err := a.r.config.Store.SealTraffic(keyKey, plain, time.Unix(int64(c.record.GetHardTime()), 0))
 	if err != nil {
 		return err

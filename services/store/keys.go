@@ -33,7 +33,7 @@ import (
 //	ike/state/<spi>                    what of it is no secret
 //	ike/child/<host>/<id>              a child SA that a host should hold
 //	ike/acks/<host>/<id>               what the host said of it
-//	ike/key/<id>                       its sealed key material, immutable
+//	ike/key/<id>.in, ike/key/<id>.out  its sealed keys, immutable
 //	ike/shard/<number>                 fencing token of a shard's IKE SAs
 //	ipam                               address allocation
 //	event/<id>                         leased

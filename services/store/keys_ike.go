@@ -29,8 +29,13 @@ func IKEAcksKey(host, id string) (string, error) { return joinTwo(IKEAcksPrefix,
 // ParseIKEAcksKey takes a key of IKEAcksKey apart.
 func ParseIKEAcksKey(key string) (host, id string, err error) { return parseTwo(IKEAcksPrefix, key) }
 
-// IKEKeyKey is ike/key/<id>.
-func IKEKeyKey(id string) (string, error) { return join(IKEKeyPrefix, id) }
+// IKEKeyKey is ike/key/<id>.in, or ike/key/<id>.out for the half that the host seals.
+func IKEKeyKey(id PairID, inbound bool) string {
+	if inbound {
+		return IKEKeyPrefix + id.String() + ".in"
+	}
+	return IKEKeyPrefix + id.String() + ".out"
+}
 
 // IKESAKey is ike/sa/<spi>.
 func IKESAKey(spi string) (string, error) { return join(IKESAPrefix, spi) }

@@ -63,14 +63,18 @@ func (p *Peer) Child(n uint32, change func(*controllerv1.IKEChild)) {
 		change(r)
 	}
 	id := p.ID(n)
-	plain, err := store.Encode(&controllerv1.IKEChildKey{Id: id[:], Inbound: PeerMaterial(true, n), Outbound: PeerMaterial(false, n)})
-	must(p.f.T, err)
-	key := store.IKEKeyPrefix + id.String()
-	sealed, err := p.f.Store.SealTraffic(key, plain, time.Now().Add(2*time.Hour))
-	must(p.f.T, err)
 	put, err := store.PutRecord(p.ChildKey(n), r)
 	must(p.f.T, err)
-	_, err = p.f.Store.Commit(context.Background(), store.Txn{Puts: []store.Put{put, {Key: key, Value: sealed}}})
+	puts := []store.Put{put}
+	for _, inbound := range []bool{true, false} {
+		plain, err := store.Encode(&controllerv1.IKEChildKey{Id: id[:], Key: PeerMaterial(inbound, n)})
+		must(p.f.T, err)
+		key := store.IKEKeyKey(store.PairID(id), inbound)
+		sealed, err := p.f.Store.SealTraffic(key, plain, time.Now().Add(2*time.Hour))
+		must(p.f.T, err)
+		puts = append(puts, store.Put{Key: key, Value: sealed})
+	}
+	_, err = p.f.Store.Commit(context.Background(), store.Txn{Puts: puts})
 	must(p.f.T, err)
 }
 

@@ -1968,16 +1968,14 @@ func (x *IKEChildAcks) GetHighestGeneration() uint32 {
 	return 0
 }
 
-// IKEChildKey is the secret part of a child SA, written once. Key: ike/key/ID, the whole record sealed under an hourly
-// key.
+// IKEChildKey is the secret part of one half of a child SA, written once. Keys: ike/key/ID.in and ike/key/ID.out, the
+// whole record sealed under an hourly key.
 type IKEChildKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifier of the SA pair, 16 bytes.
 	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Key material of what the host opens.
-	Inbound []byte `protobuf:"bytes,2,opt,name=inbound,proto3" json:"inbound,omitempty"`
-	// Key material of what the host seals.
-	Outbound      []byte `protobuf:"bytes,3,opt,name=outbound,proto3" json:"outbound,omitempty"`
+	// Key material.
+	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2019,16 +2017,9 @@ func (x *IKEChildKey) GetId() []byte {
 	return nil
 }
 
-func (x *IKEChildKey) GetInbound() []byte {
+func (x *IKEChildKey) GetKey() []byte {
 	if x != nil {
-		return x.Inbound
-	}
-	return nil
-}
-
-func (x *IKEChildKey) GetOutbound() []byte {
-	if x != nil {
-		return x.Outbound
+		return x.Key
 	}
 	return nil
 }
@@ -2446,11 +2437,10 @@ const file_sallyport_controller_v1_records_proto_rawDesc = "" +
 	"\x04soft\x18\x05 \x01(\bR\x04soft\x12\x12\n" +
 	"\x04hard\x18\x06 \x01(\bR\x04hard\x12\x12\n" +
 	"\x04gone\x18\a \x01(\bR\x04gone\x12-\n" +
-	"\x12highest_generation\x18\b \x01(\rR\x11highestGeneration\"]\n" +
+	"\x12highest_generation\x18\b \x01(\rR\x11highestGeneration\"4\n" +
 	"\vIKEChildKey\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1d\n" +
-	"\ainbound\x18\x02 \x01(\fB\x03\x80\x01\x01R\ainbound\x12\x1f\n" +
-	"\boutbound\x18\x03 \x01(\fB\x03\x80\x01\x01R\boutbound\" \n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x15\n" +
+	"\x03key\x18\x02 \x01(\fB\x03\x80\x01\x01R\x03key\" \n" +
 	"\bIKEShard\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\rR\x05token\"l\n" +
 	"\tPeerEntry\x12\x12\n" +
