@@ -18,8 +18,8 @@ type ikeSockets struct {
 }
 
 // open opens port 500. Without it the agent runs all the same: hosts do not need it, and another daemon may have it.
-func (i *ikeSockets) open(o *options, esp4, esp6 *netio.UDPSocket, log *slog.Logger) {
-	config := relay.Config{ESPPort: o.listenPort, ESP: ofRelay(esp4, esp6)}
+func (i *ikeSockets) open(o *options, esp4, esp6 *netio.UDPSocket, routes *netio.Routes, log *slog.Logger) {
+	config := relay.Config{ESPPort: o.listenPort, ESP: ofRelay(esp4, esp6), PathTo: routes.PathTo}
 	v4, v6, err := netio.ListenUDP(netio.UDPOptions{Port: relay.Port, Mark: o.mark})
 	if err != nil {
 		log.Warn("peers cannot be spoken to on UDP port 500, only on that of ESP", "err", err)

@@ -194,7 +194,7 @@ func (a *agent) openDatapath(ctx context.Context, group *errgroup.Group) error {
 		return errors.Join(err, tun.Close())
 	}
 	if a.ike != nil {
-		a.ike.open(o, v4, v6, a.log)
+		a.ike.open(o, v4, v6, a.routes, a.log)
 		config.IKE = a.ike.take
 	}
 	if a.datapath, err = datapath.New(config); err != nil {

@@ -40,6 +40,8 @@ type Config struct {
 	ESPPort uint16
 	// ESP are its sockets, and IKE those of port 500, if there are any.
 	ESP, IKE Sockets
+	// PathTo asks the kernel for the way to an address, as netio's Routes do: our own address on it, and the MTU.
+	PathTo func(remote netip.Addr) (local netip.Addr, mtu int, err error)
 	// Now is the time; nil means time.Now.
 	Now func() time.Time
 }
@@ -190,6 +192,18 @@ func (r *Relay) sender(d Datagram) Sender {
 		return s.IPv4
 	}
 	return s.IPv6
+}
+
+// Source is our own address on the way to another one; invalid when there is no way.
+func (r *Relay) Source(remote netip.Addr) netip.Addr {
+	if r.config.PathTo == nil {
+		return netip.Addr{}
+	}
+	local, _, err := r.config.PathTo(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return local
 }
 
 // Counters returns the counts.

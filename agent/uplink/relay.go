@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -21,6 +22,8 @@ type IKERelay interface {
 	Next(ctx context.Context) (relay.Datagram, error)
 	// Send sends one of the controller's.
 	Send(d relay.Datagram) error
+	// Source is the host's own address on the way to another one; invalid when there is no way.
+	Source(remote netip.Addr) netip.Addr
 }
 
 // relays keeps a RelayIKE stream open beside a Sync stream that was welcomed, until ctx ends.
@@ -69,10 +72,10 @@ func (u *Uplink) relay(ctx context.Context, conn grpc.ClientConnInterface, numbe
 	}
 	u.config.IKE.Attach(true)
 	defer u.config.IKE.Attach(false)
-	sent := make(chan struct{})
+	s, sent := &relayStream{rpc: rpc}, make(chan struct{})
 	go func() {
 		defer close(sent)
-		u.relayUp(ctx, rpc)
+		u.relayUp(ctx, s)
 	}()
 	defer func() { cancel(); <-sent }()
 	for {
@@ -80,18 +83,48 @@ func (u *Uplink) relay(ctx context.Context, conn grpc.ClientConnInterface, numbe
 		if err != nil {
 			return true, err
 		}
+		if find := m.GetFindPath(); find != nil {
+			if answer := u.findPath(find.GetRemoteAddress()); answer != nil {
+				s.send(answer)
+			}
+			continue
+		}
 		u.relayDown(m)
 	}
 }
 
-// relayUp hands datagrams to the controller. A broken stream shows where it is received from.
-func (u *Uplink) relayUp(ctx context.Context, rpc grpc.BidiStreamingClient[fleetv1.RelayIKERequest, fleetv1.RelayIKEResponse]) {
+// relayStream is one stream; both its goroutines send.
+type relayStream struct {
+	rpc     grpc.BidiStreamingClient[fleetv1.RelayIKERequest, fleetv1.RelayIKEResponse]
+	sending sync.Mutex
+}
+
+// send sends one message. A broken stream shows where it is received from.
+func (s *relayStream) send(m *fleetv1.RelayIKERequest) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	_ = s.rpc.Send(m)
+}
+
+// findPath answers a FindPath; nil when it makes no sense.
+func (u *Uplink) findPath(remote []byte) *fleetv1.RelayIKERequest {
+	to, err := address(remote)
+	if err != nil {
+		return nil
+	}
+	return &fleetv1.RelayIKERequest{Message: &fleetv1.RelayIKERequest_Path{Path: &fleetv1.HostPath{
+		RemoteAddress: remote, LocalAddress: u.config.IKE.Source(to).AsSlice(),
+	}}}
+}
+
+// relayUp hands datagrams to the controller.
+func (u *Uplink) relayUp(ctx context.Context, s *relayStream) {
 	for {
 		d, err := u.config.IKE.Next(ctx)
 		if err != nil {
 			return
 		}
-		_ = rpc.Send(&fleetv1.RelayIKERequest{Message: &fleetv1.RelayIKERequest_Datagram{Datagram: &fleetv1.IKEDatagram{
+		s.send(&fleetv1.RelayIKERequest{Message: &fleetv1.RelayIKERequest_Datagram{Datagram: &fleetv1.IKEDatagram{
 			LocalAddress: d.Local.AsSlice(), LocalPort: uint32(d.Port),
 			RemoteAddress: d.Remote.Addr().AsSlice(), RemotePort: uint32(d.Remote.Port()), Message: d.Message,
 		}}})

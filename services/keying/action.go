@@ -124,7 +124,10 @@ func (r *reign) initialContact(a *association, x ike.Established) {
 	})
 	for _, o := range others {
 		r.running.Go(func() {
-			o.order(func(o *association, _ time.Time) error { o.giveUp("INITIAL_CONTACT: the peer has forgotten it"); return nil })
+			o.order(func(o *association, _ time.Time) error {
+				o.giveUp("INITIAL_CONTACT: the peer has forgotten it")
+				return nil
+			})
 		})
 	}
 }

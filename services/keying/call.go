@@ -2,7 +2,6 @@ package keying
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -128,21 +127,12 @@ func (r *reign) initiate(name string, s *operatorv1.PeerSpec, replaces *associat
 	return nil, nil
 }
 
-// outer is the host's address towards a peer: what the spec says, or the first of its family that the host has.
+// outer is the host's address towards a peer: what the spec says, or what its routes do.
 func (r *reign) outer(host string, s *operatorv1.PeerSpec, remote netip.Addr) (netip.Addr, error) {
 	if text := s.GetLocalAddress(); text != "" {
 		return netip.ParseAddr(text)
 	}
-	h, err := r.host(host)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	for _, a := range h.Underlay {
-		if a.Is4() == remote.Is4() {
-			return a, nil
-		}
-	}
-	return netip.Addr{}, fmt.Errorf("host %s has told no address of the family of %v: give spec.local_address", host, remote)
+	return r.relays.source(r.ctx, host, remote)
 }
 
 // replace makes a new IKE SA with the peer of an old one, which ends when the new one is there (RFC 7296 section 2.8.3).

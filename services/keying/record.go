@@ -37,7 +37,6 @@ type exchange struct {
 
 type exchangeKey struct {
 	ikeSA, exchange string
-	messageID       uint32
 	ours            bool
 }
 
@@ -70,10 +69,13 @@ func (r *records) note(peer, ikeSA string, n ike.Note) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := exchangeKey{ikeSA, n.Exchange.String(), n.MessageID, n.Ours}
+	key := exchangeKey{ikeSA, n.Exchange.String(), n.Ours}
+	if n.Exchange == 0 {
+		key.exchange = "IKE SA"
+	}
 	p := r.of(peer)
 	var e *exchange
-	if last := len(p.exchanges) - 1; last >= 0 && p.exchanges[last].key == key {
+	if last := len(p.exchanges) - 1; last >= 0 && p.exchanges[last].key == key && !p.exchanges[last].finished {
 		e = p.exchanges[last]
 	} else {
 		e = p.add(&exchange{key: key, public: &operatorv1.ExplainPeerResponse_Exchange{
@@ -83,6 +85,9 @@ func (r *records) note(peer, ikeSA string, n ike.Note) {
 	e.public.Time = timestamppb.New(n.At)
 	if text := line(n); text != "" && len(e.public.Lines) < maxLines {
 		e.public.Lines = append(e.public.Lines, text)
+	}
+	if n.Event == ike.Asked && len(e.public.Lines) > 1 {
+		e.finished = true // the next one of the kind is another
 	}
 	if n.Event == ike.Refused || n.Event == ike.Failed {
 		e.public.Ok = false

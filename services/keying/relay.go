@@ -31,6 +31,7 @@ type relay struct {
 	number uint64
 	epoch  []byte
 	out    chan *fleetv1.RelayIKEResponse
+	paths  paths
 	over   context.CancelCauseFunc
 }
 
@@ -87,13 +88,14 @@ func (r *reign) serve(rpc fleetv1.RelayService_RelayIKEServer, host string, hell
 	defer detach()
 	l := &relay{
 		host: host, number: hello.GetStream(), epoch: hello.GetEpoch(), out: make(chan *fleetv1.RelayIKEResponse, maxUnsent), over: cancel,
+		paths: paths{known: make(map[netip.Addr]netip.Addr), told: make(chan struct{})},
 	}
 	if !r.relays.enter(l) {
 		return errNewerRelay
 	}
 	defer r.relays.exit(l)
 	received := make(chan error, 1)
-	go func() { received <- r.receiveAll(rpc, host) }()
+	go func() { received <- r.receiveAll(rpc, l) }()
 	r.config.Log.Info("agent relays IKE", "host", host)
 	r.nudge()
 	for {
@@ -111,14 +113,17 @@ func (r *reign) serve(rpc fleetv1.RelayService_RelayIKEServer, host string, hell
 }
 
 // receiveAll takes in what the agent relays. It ends with the stream.
-func (r *reign) receiveAll(rpc fleetv1.RelayService_RelayIKEServer, host string) error {
+func (r *reign) receiveAll(rpc fleetv1.RelayService_RelayIKEServer, l *relay) error {
 	for {
 		m, err := rpc.Recv()
 		if err != nil {
 			return err
 		}
 		if d := m.GetDatagram(); d != nil {
-			r.receive(host, pathOf(d), d.GetMessage())
+			r.receive(l.host, pathOf(d), d.GetMessage())
+		}
+		if p := m.GetPath(); p != nil {
+			l.paths.tell(p)
 		}
 	}
 }

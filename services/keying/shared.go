@@ -33,14 +33,14 @@ func (a *association) setPeer(name string) {
 func (a *association) established() bool {
 	a.shared.mu.Lock()
 	defer a.shared.mu.Unlock()
-	return a.shared.done && !a.shared.closing
+	return a.shared.done && !a.shared.closing && a.shared.status.Phase == "established"
 }
 
 // live reports whether the association is not asked to end.
 func (a *association) live() bool {
 	a.shared.mu.Lock()
 	defer a.shared.mu.Unlock()
-	return !a.shared.closing
+	return !a.shared.closing && a.shared.status.Phase != "closing"
 }
 
 // status is the machine's as it was after the last step.

@@ -50,7 +50,9 @@ func (r reader) peerState(p *operatorv1.Peer, uid plan.UID) {
 	r.snapshot.Range(store.IKEStatePrefix, func(kv store.KV) bool {
 		var s controllerv1.IKEState
 		if store.Decode(kv, &s) == nil && string(s.GetPeerUid()) == string(uid[:]) {
-			p.Status.IkeSas++
+			if s.GetState() == "established" {
+				p.Status.IkeSas++
+			}
 			p.Status.Host, p.Status.RemoteAddress = s.GetHost(), s.GetRemoteAddress()
 		}
 		return true

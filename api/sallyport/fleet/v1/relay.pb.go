@@ -31,6 +31,7 @@ type RelayIKERequest struct {
 	//
 	//	*RelayIKERequest_Hello
 	//	*RelayIKERequest_Datagram
+	//	*RelayIKERequest_Path
 	Message       isRelayIKERequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -91,6 +92,15 @@ func (x *RelayIKERequest) GetDatagram() *IKEDatagram {
 	return nil
 }
 
+func (x *RelayIKERequest) GetPath() *HostPath {
+	if x != nil {
+		if x, ok := x.Message.(*RelayIKERequest_Path); ok {
+			return x.Path
+		}
+	}
+	return nil
+}
+
 type isRelayIKERequest_Message interface {
 	isRelayIKERequest_Message()
 }
@@ -105,9 +115,16 @@ type RelayIKERequest_Datagram struct {
 	Datagram *IKEDatagram `protobuf:"bytes,2,opt,name=datagram,proto3,oneof"`
 }
 
+type RelayIKERequest_Path struct {
+	// The answer to a FindPath; also sent again when it has changed.
+	Path *HostPath `protobuf:"bytes,3,opt,name=path,proto3,oneof"`
+}
+
 func (*RelayIKERequest_Hello) isRelayIKERequest_Message() {}
 
 func (*RelayIKERequest_Datagram) isRelayIKERequest_Message() {}
+
+func (*RelayIKERequest_Path) isRelayIKERequest_Message() {}
 
 // RelayHello opens a stream.
 type RelayHello struct {
@@ -173,6 +190,7 @@ type RelayIKEResponse struct {
 	//
 	//	*RelayIKEResponse_Datagram
 	//	*RelayIKEResponse_Guard
+	//	*RelayIKEResponse_FindPath
 	Message       isRelayIKEResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -233,6 +251,15 @@ func (x *RelayIKEResponse) GetGuard() *CookieGuard {
 	return nil
 }
 
+func (x *RelayIKEResponse) GetFindPath() *FindPath {
+	if x != nil {
+		if x, ok := x.Message.(*RelayIKEResponse_FindPath); ok {
+			return x.FindPath
+		}
+	}
+	return nil
+}
+
 type isRelayIKEResponse_Message interface {
 	isRelayIKEResponse_Message()
 }
@@ -247,9 +274,117 @@ type RelayIKEResponse_Guard struct {
 	Guard *CookieGuard `protobuf:"bytes,2,opt,name=guard,proto3,oneof"`
 }
 
+type RelayIKEResponse_FindPath struct {
+	// Asks for the host's own address on the way to a peer.
+	FindPath *FindPath `protobuf:"bytes,3,opt,name=find_path,json=findPath,proto3,oneof"`
+}
+
 func (*RelayIKEResponse_Datagram) isRelayIKEResponse_Message() {}
 
 func (*RelayIKEResponse_Guard) isRelayIKEResponse_Message() {}
+
+func (*RelayIKEResponse_FindPath) isRelayIKEResponse_Message() {}
+
+// FindPath asks from which of its addresses a host sends to a peer.
+type FindPath struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address of the peer, 4 or 16 bytes.
+	RemoteAddress []byte `protobuf:"bytes,1,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindPath) Reset() {
+	*x = FindPath{}
+	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindPath) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindPath) ProtoMessage() {}
+
+func (x *FindPath) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindPath.ProtoReflect.Descriptor instead.
+func (*FindPath) Descriptor() ([]byte, []int) {
+	return file_sallyport_fleet_v1_relay_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FindPath) GetRemoteAddress() []byte {
+	if x != nil {
+		return x.RemoteAddress
+	}
+	return nil
+}
+
+// HostPath says from which of its addresses a host sends to a peer.
+type HostPath struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address of the peer, 4 or 16 bytes.
+	RemoteAddress []byte `protobuf:"bytes,1,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
+	// Address of the host, of the same family; empty when there is no way.
+	LocalAddress  []byte `protobuf:"bytes,2,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostPath) Reset() {
+	*x = HostPath{}
+	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostPath) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostPath) ProtoMessage() {}
+
+func (x *HostPath) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostPath.ProtoReflect.Descriptor instead.
+func (*HostPath) Descriptor() ([]byte, []int) {
+	return file_sallyport_fleet_v1_relay_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HostPath) GetRemoteAddress() []byte {
+	if x != nil {
+		return x.RemoteAddress
+	}
+	return nil
+}
+
+func (x *HostPath) GetLocalAddress() []byte {
+	if x != nil {
+		return x.LocalAddress
+	}
+	return nil
+}
 
 // IKEDatagram is one UDP datagram that holds an IKE message.
 type IKEDatagram struct {
@@ -271,7 +406,7 @@ type IKEDatagram struct {
 
 func (x *IKEDatagram) Reset() {
 	*x = IKEDatagram{}
-	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[3]
+	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +418,7 @@ func (x *IKEDatagram) String() string {
 func (*IKEDatagram) ProtoMessage() {}
 
 func (x *IKEDatagram) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[3]
+	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +431,7 @@ func (x *IKEDatagram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IKEDatagram.ProtoReflect.Descriptor instead.
 func (*IKEDatagram) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_relay_proto_rawDescGZIP(), []int{3}
+	return file_sallyport_fleet_v1_relay_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *IKEDatagram) GetLocalAddress() []byte {
@@ -352,7 +487,7 @@ type CookieGuard struct {
 
 func (x *CookieGuard) Reset() {
 	*x = CookieGuard{}
-	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[4]
+	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -364,7 +499,7 @@ func (x *CookieGuard) String() string {
 func (*CookieGuard) ProtoMessage() {}
 
 func (x *CookieGuard) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[4]
+	mi := &file_sallyport_fleet_v1_relay_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -377,7 +512,7 @@ func (x *CookieGuard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CookieGuard.ProtoReflect.Descriptor instead.
 func (*CookieGuard) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_relay_proto_rawDescGZIP(), []int{4}
+	return file_sallyport_fleet_v1_relay_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CookieGuard) GetDemanded() bool {
@@ -412,19 +547,28 @@ var File_sallyport_fleet_v1_relay_proto protoreflect.FileDescriptor
 
 const file_sallyport_fleet_v1_relay_proto_rawDesc = "" +
 	"\n" +
-	"\x1esallyport/fleet/v1/relay.proto\x12\x12sallyport.fleet.v1\x1a\x1bbuf/validate/validate.proto\"\x9a\x01\n" +
+	"\x1esallyport/fleet/v1/relay.proto\x12\x12sallyport.fleet.v1\x1a\x1bbuf/validate/validate.proto\"\xce\x01\n" +
 	"\x0fRelayIKERequest\x126\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1e.sallyport.fleet.v1.RelayHelloH\x00R\x05hello\x12=\n" +
-	"\bdatagram\x18\x02 \x01(\v2\x1f.sallyport.fleet.v1.IKEDatagramH\x00R\bdatagramB\x10\n" +
+	"\bdatagram\x18\x02 \x01(\v2\x1f.sallyport.fleet.v1.IKEDatagramH\x00R\bdatagram\x122\n" +
+	"\x04path\x18\x03 \x01(\v2\x1c.sallyport.fleet.v1.HostPathH\x00R\x04pathB\x10\n" +
 	"\amessage\x12\x05\xbaH\x02\b\x01\"C\n" +
 	"\n" +
 	"RelayHello\x12\x1d\n" +
 	"\x05epoch\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x05epoch\x12\x16\n" +
-	"\x06stream\x18\x02 \x01(\x04R\x06stream\"\x9c\x01\n" +
+	"\x06stream\x18\x02 \x01(\x04R\x06stream\"\xd9\x01\n" +
 	"\x10RelayIKEResponse\x12=\n" +
 	"\bdatagram\x18\x01 \x01(\v2\x1f.sallyport.fleet.v1.IKEDatagramH\x00R\bdatagram\x127\n" +
-	"\x05guard\x18\x02 \x01(\v2\x1f.sallyport.fleet.v1.CookieGuardH\x00R\x05guardB\x10\n" +
-	"\amessage\x12\x05\xbaH\x02\b\x01\"\xcc\x03\n" +
+	"\x05guard\x18\x02 \x01(\v2\x1f.sallyport.fleet.v1.CookieGuardH\x00R\x05guard\x12;\n" +
+	"\tfind_path\x18\x03 \x01(\v2\x1c.sallyport.fleet.v1.FindPathH\x00R\bfindPathB\x10\n" +
+	"\amessage\x12\x05\xbaH\x02\b\x01\"\x9b\x01\n" +
+	"\bFindPath\x12\x8e\x01\n" +
+	"\x0eremote_address\x18\x01 \x01(\fBg\xbaHd\xba\x01a\n" +
+	"\x15remote_address_length\x12#must be 4 (IPv4) or 16 (IPv6) bytes\x1a#size(this) == 4 || size(this) == 16R\rremoteAddress\"\xc9\x01\n" +
+	"\bHostPath\x12\x8e\x01\n" +
+	"\x0eremote_address\x18\x01 \x01(\fBg\xbaHd\xba\x01a\n" +
+	"\x15remote_address_length\x12#must be 4 (IPv4) or 16 (IPv6) bytes\x1a#size(this) == 4 || size(this) == 16R\rremoteAddress\x12,\n" +
+	"\rlocal_address\x18\x02 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\flocalAddress\"\xcc\x03\n" +
 	"\vIKEDatagram\x12\xaa\x01\n" +
 	"\rlocal_address\x18\x01 \x01(\fB\x84\x01\xbaH\x80\x01\xba\x01}\n" +
 	"\x14local_address_length\x12-must be 4 (IPv4) or 16 (IPv6) bytes, or empty\x1a6size(this) == 0 || size(this) == 4 || size(this) == 16R\flocalAddress\x12*\n" +
@@ -458,26 +602,30 @@ func file_sallyport_fleet_v1_relay_proto_rawDescGZIP() []byte {
 	return file_sallyport_fleet_v1_relay_proto_rawDescData
 }
 
-var file_sallyport_fleet_v1_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_sallyport_fleet_v1_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_sallyport_fleet_v1_relay_proto_goTypes = []any{
 	(*RelayIKERequest)(nil),  // 0: sallyport.fleet.v1.RelayIKERequest
 	(*RelayHello)(nil),       // 1: sallyport.fleet.v1.RelayHello
 	(*RelayIKEResponse)(nil), // 2: sallyport.fleet.v1.RelayIKEResponse
-	(*IKEDatagram)(nil),      // 3: sallyport.fleet.v1.IKEDatagram
-	(*CookieGuard)(nil),      // 4: sallyport.fleet.v1.CookieGuard
+	(*FindPath)(nil),         // 3: sallyport.fleet.v1.FindPath
+	(*HostPath)(nil),         // 4: sallyport.fleet.v1.HostPath
+	(*IKEDatagram)(nil),      // 5: sallyport.fleet.v1.IKEDatagram
+	(*CookieGuard)(nil),      // 6: sallyport.fleet.v1.CookieGuard
 }
 var file_sallyport_fleet_v1_relay_proto_depIdxs = []int32{
 	1, // 0: sallyport.fleet.v1.RelayIKERequest.hello:type_name -> sallyport.fleet.v1.RelayHello
-	3, // 1: sallyport.fleet.v1.RelayIKERequest.datagram:type_name -> sallyport.fleet.v1.IKEDatagram
-	3, // 2: sallyport.fleet.v1.RelayIKEResponse.datagram:type_name -> sallyport.fleet.v1.IKEDatagram
-	4, // 3: sallyport.fleet.v1.RelayIKEResponse.guard:type_name -> sallyport.fleet.v1.CookieGuard
-	0, // 4: sallyport.fleet.v1.RelayService.RelayIKE:input_type -> sallyport.fleet.v1.RelayIKERequest
-	2, // 5: sallyport.fleet.v1.RelayService.RelayIKE:output_type -> sallyport.fleet.v1.RelayIKEResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	5, // 1: sallyport.fleet.v1.RelayIKERequest.datagram:type_name -> sallyport.fleet.v1.IKEDatagram
+	4, // 2: sallyport.fleet.v1.RelayIKERequest.path:type_name -> sallyport.fleet.v1.HostPath
+	5, // 3: sallyport.fleet.v1.RelayIKEResponse.datagram:type_name -> sallyport.fleet.v1.IKEDatagram
+	6, // 4: sallyport.fleet.v1.RelayIKEResponse.guard:type_name -> sallyport.fleet.v1.CookieGuard
+	3, // 5: sallyport.fleet.v1.RelayIKEResponse.find_path:type_name -> sallyport.fleet.v1.FindPath
+	0, // 6: sallyport.fleet.v1.RelayService.RelayIKE:input_type -> sallyport.fleet.v1.RelayIKERequest
+	2, // 7: sallyport.fleet.v1.RelayService.RelayIKE:output_type -> sallyport.fleet.v1.RelayIKEResponse
+	7, // [7:8] is the sub-list for method output_type
+	6, // [6:7] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_fleet_v1_relay_proto_init() }
@@ -488,10 +636,12 @@ func file_sallyport_fleet_v1_relay_proto_init() {
 	file_sallyport_fleet_v1_relay_proto_msgTypes[0].OneofWrappers = []any{
 		(*RelayIKERequest_Hello)(nil),
 		(*RelayIKERequest_Datagram)(nil),
+		(*RelayIKERequest_Path)(nil),
 	}
 	file_sallyport_fleet_v1_relay_proto_msgTypes[2].OneofWrappers = []any{
 		(*RelayIKEResponse_Datagram)(nil),
 		(*RelayIKEResponse_Guard)(nil),
+		(*RelayIKEResponse_FindPath)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -499,7 +649,7 @@ func file_sallyport_fleet_v1_relay_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_fleet_v1_relay_proto_rawDesc), len(file_sallyport_fleet_v1_relay_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
