@@ -12,8 +12,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
+	"sallyport.dev/sallyport/controller/peerauth"
 	"sallyport.dev/sallyport/services/fleet"
 	"sallyport.dev/sallyport/services/identity"
+	"sallyport.dev/sallyport/services/identity/pad/revocation"
 	"sallyport.dev/sallyport/services/keying"
 	"sallyport.dev/sallyport/services/operator"
 	"sallyport.dev/sallyport/services/planner"
@@ -188,9 +190,12 @@ func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 
 // startKeying starts what speaks IKE with peers.
 func (p *process) startKeying(ctx context.Context, group *errgroup.Group) (err error) {
+	authenticator := peerauth.New(peerauth.Config{
+		Store: p.store, View: p.view, Revocation: revocation.New(revocation.NewHTTP(nil)), Log: p.log,
+	})
 	p.keying, err = keying.New(keying.Config{
 		Store: p.store, View: p.view, World: p.world, Incarnation: p.incarnation.Number, Controller: p.options.name,
-		Authenticator: keying.PSK{Store: p.store, View: p.view}, Events: p.events, Log: p.log,
+		Authenticator: authenticator, Events: p.events, Log: p.log,
 	})
 	if err != nil {
 		return err

@@ -33,8 +33,10 @@ func (r *Relay) classify(message []byte) (class, bool) {
 	switch {
 	case r.known.has(own):
 		return established, true
+	case h.ResponderSPI.IsZero() && h.Flags.Response():
+		return begun, h.Exchange == ikewire.IKESAInit // COOKIE, INVALID_KE_PAYLOAD, NO_PROPOSAL_CHOSEN
 	case h.ResponderSPI.IsZero():
-		return initial, h.Exchange == ikewire.IKESAInit && !h.Flags.Response() && h.MessageID == 0
+		return initial, h.Exchange == ikewire.IKESAInit && h.MessageID == 0
 	}
 	return begun, true
 }

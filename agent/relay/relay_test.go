@@ -106,10 +106,20 @@ func TestWhatIsNotIKEIsDropped(t *testing.T) {
 	noSPI := bytes.Clone(m)
 	clear(noSPI[:8])
 	take(r, there, 500, noSPI)
-	response := message(t, ikewire.Header{InitiatorSPI: ikewire.IKESPI{1}, Exchange: ikewire.IKESAInit, Flags: ikewire.FlagResponse})
+	response := message(t, ikewire.Header{InitiatorSPI: ikewire.IKESPI{1}, Exchange: ikewire.IKEAuth, Flags: ikewire.FlagResponse})
 	take(r, there, 500, response)
 	if c := r.Counters(); c.Taken != 0 || c.Malformed != uint64(len(m)+5) {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestAnswersWithoutSPI: what a responder answers before it keeps any state.
+func TestAnswersWithoutSPI(t *testing.T) {
+	r, _, _ := start()
+	cookie := message(t, ikewire.Header{InitiatorSPI: ikewire.IKESPI{1}, Exchange: ikewire.IKESAInit, Flags: ikewire.FlagResponse})
+	take(r, there, 500, cookie)
+	if d := next(t, r); !bytes.Equal(d.Message, cookie) {
+		t.Errorf("%x", d.Message)
 	}
 }
 

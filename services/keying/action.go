@@ -67,12 +67,18 @@ func (a *association) verify(q ike.VerifyPeer) {
 			result.Accepted, result.Reason = false, "the peer has just been changed"
 		}
 		if result.Accepted && !initiator {
-			policy, err := policyOf(chosen[0].Spec, q.Path.Local.Addr())
+			policy, err := a.r.policy(chosen[0], a.host, q.Path.Local.Addr())
 			if err != nil {
 				result.Accepted, result.Reason = false, "the peer's spec makes no policy: "+err.Error()
 			}
 			result.Policy = &policy
 			a.setPeer(verdict.Peer)
+		}
+		if life := verdict.Expires.Sub(a.r.now()); !verdict.Expires.IsZero() && result.Accepted {
+			result.AuthLifetime = max(life, time.Second)
+		}
+		if verdict.Suspect != "" && !result.Accepted {
+			a.r.records.fail(verdict.Suspect, a.r.now(), "refused: "+result.Reason)
 		}
 		a.command(result)
 	})
@@ -86,7 +92,7 @@ func (a *association) sign(q ike.SignAUTH) {
 		return
 	}
 	a.r.running.Go(func() {
-		a.command(a.r.config.Authenticator.Sign(a.r.ctx, Proof{Question: q, Peer: peer[0]}))
+		a.command(a.r.config.Authenticator.Sign(a.r.ctx, Proof{Question: q, Host: a.host, Peer: peer[0]}))
 	})
 }
 

@@ -108,7 +108,7 @@ func (r *reign) initiate(name string, s *operatorv1.PeerSpec, replaces *associat
 		if err != nil {
 			return nil, err
 		}
-		policy, err := policyOf(s, local)
+		policy, err := r.policy(Candidate{name, s}, host, local)
 		if err != nil {
 			return nil, err
 		}

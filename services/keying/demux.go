@@ -71,7 +71,7 @@ func (r *reign) begin(host string, path ike.Path, spi ikewire.IKESPI, datagram [
 
 // respond makes a machine for an IKE_SA_INIT request.
 func (r *reign) respond(key beginning, candidates []Candidate, datagram []byte) {
-	policy, err := policyOf(candidates[0].Spec, key.path.Local.Addr())
+	policy, err := r.policy(candidates[0], key.host, key.path.Local.Addr())
 	if err != nil {
 		r.records.fail(candidates[0].Name, r.now(), "the peer's spec makes no policy: "+err.Error())
 		return

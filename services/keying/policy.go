@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/protocol/ike"
@@ -16,23 +17,29 @@ import (
 // anyone stands for any identity, and any address.
 const anyone = "any"
 
-// policyOf makes a machine's policy of a peer's spec. local is the outer address of the host's end: it is the identity
+// retransmits is how often a request is sent again before the peer is dead: with the machine's waits, after 83 s.
+const retransmits = 5
+
+// policy makes a machine's policy of a peer's spec. local is the outer address of the host's end: it is the identity
 // where the spec has none.
-func policyOf(s *operatorv1.PeerSpec, local netip.Addr) (ike.Policy, error) {
+func (r *reign) policy(c Candidate, host string, local netip.Addr) (ike.Policy, error) {
+	s := c.Spec
 	p := ike.Policy{
+		CertRequests:   r.config.Authenticator.CertRequests(host, ""),
 		InitialContact: false, // another controller, or another host, may have its own
 		ForceNAT:       s.GetForceUdp(), MOBIKE: s.GetMobike(),
 		Hashes: []ikewire.HashAlgorithm{ikewire.HashSHA256, ikewire.HashSHA384, ikewire.HashSHA512, ikewire.HashIdentity},
 		Timing: ike.Timing{
 			Rekey: s.GetLifetime().GetRekeyTime().AsDuration(), Lifetime: s.GetLifetime().GetHardTime().AsDuration(),
 			Reauth: s.GetLifetime().GetReauthTime().AsDuration(), DPD: s.GetDpdInterval().AsDuration(),
+			Retransmits: retransmits,
 		},
 	}
 	var err error
-	if p.LocalID, err = localID(s, local); err != nil {
+	if p.LocalID, err = r.localID(s, local); err != nil {
 		return p, err
 	}
-	if p.RemoteID, err = remoteID(s); err != nil {
+	if p.RemoteID, err = r.remoteID(s); err != nil {
 		return p, err
 	}
 	if p.Proposals, err = proposals(ikeproposal.IKE, s.GetProposals(), s.GetInsecure()); err != nil {
@@ -49,20 +56,20 @@ func policyOf(s *operatorv1.PeerSpec, local netip.Addr) (ike.Policy, error) {
 }
 
 // localID is who the host's end says it is.
-func localID(s *operatorv1.PeerSpec, local netip.Addr) (ikewire.Identification, error) {
+func (r *reign) localID(s *operatorv1.PeerSpec, local netip.Addr) (ikewire.Identification, error) {
 	if text := s.GetLocal().GetId(); text != "" {
-		return ikeid.Parse(text)
+		return r.config.Authenticator.ParseIdentity(text)
 	}
 	return ikeid.OfAddr(local)
 }
 
-// remoteID is whom an initiator asks for; Type 0 when anybody may answer.
-func remoteID(s *operatorv1.PeerSpec) (ikewire.Identification, error) {
+// remoteID is whom an initiator asks for; Type 0 when more than one may answer.
+func (r *reign) remoteID(s *operatorv1.PeerSpec) (ikewire.Identification, error) {
 	switch text := s.GetRemote().GetId(); {
-	case text == anyone:
+	case text == anyone || strings.Contains(text, "*") || strings.Contains(text, "/"):
 		return ikewire.Identification{}, nil
 	case text != "":
-		return ikeid.Parse(text)
+		return r.config.Authenticator.ParseIdentity(text)
 	}
 	if a := callable(s); a.IsValid() {
 		return ikeid.OfAddr(a)

@@ -108,20 +108,24 @@ func (r *reign) peerChanged(name string, c store.Change) {
 		_ = store.Decode(*c.Old, &before) // an unreadable one is like none
 	}
 	all := r.associations(func(a *association) bool { return a.peer() == name })
-	if c.New == nil || store.Decode(*c.New, &after) != nil || before.GetMetadata().GetUid() != after.GetMetadata().GetUid() {
+	another := c.Old != nil && c.New != nil && store.Decode(*c.New, &after) == nil && before.GetMetadata().GetUid() != after.GetMetadata().GetUid()
+	if c.New == nil || another || store.Decode(*c.New, &after) != nil {
 		for _, a := range all {
 			r.running.Go(func() { a.close("the peer was deleted") })
 		}
 		return
 	}
 	r.calls.forget(name)
+	if c.Old == nil {
+		r.records.forgetPeer(name)
+	}
 	for _, a := range all {
 		if !sameIKE(before.GetSpec(), after.GetSpec()) || !serves(after.GetSpec(), a.host) {
 			r.running.Go(func() { a.close("the peer's spec was changed") })
 			continue
 		}
 		r.running.Go(func() {
-			if policy, err := policyOf(after.GetSpec(), a.status().Path.Local.Addr()); err == nil && a.command(ike.SetPolicy{Policy: policy}) {
+			if policy, err := r.policy(Candidate{name, after.GetSpec()}, a.host, a.status().Path.Local.Addr()); err == nil && a.command(ike.SetPolicy{Policy: policy}) {
 				r.complete(a, true)
 			}
 		})

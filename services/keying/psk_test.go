@@ -55,7 +55,10 @@ func fits(s *operatorv1.PeerSpec, id, own ikewire.Identification, q ike.VerifyPe
 	if own.Type == 0 {
 		return true
 	}
-	want, err := localID(s, q.Path.Local.Addr())
+	want, err := ikeid.OfAddr(q.Path.Local.Addr())
+	if text := s.GetLocal().GetId(); text != "" {
+		want, err = ikeid.Parse(text)
+	}
 	return err == nil && ikeid.Equal(want, own)
 }
 
@@ -94,6 +97,12 @@ func (p PSK) Sign(_ context.Context, proof Proof) ike.AUTHSigned {
 	signed.AUTH = ikewire.AUTH{Method: ikewire.AuthSharedKey, Data: data}
 	return signed
 }
+
+// CertRequests implements Authenticator.
+func (PSK) CertRequests(string, string) []ikewire.CERTREQ { return nil }
+
+// ParseIdentity implements Authenticator.
+func (PSK) ParseIdentity(text string) (ikewire.Identification, error) { return ikeid.Parse(text) }
 
 // prove is prf(prf(Shared Secret, "Key Pad for IKEv2"), octets).
 func (p PSK) prove(credential string, prf uint16, octets []byte) ([]byte, error) {
