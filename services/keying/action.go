@@ -77,7 +77,7 @@ func (a *association) verify(q ike.VerifyPeer) {
 		if life := verdict.Expires.Sub(a.r.now()); !verdict.Expires.IsZero() && result.Accepted {
 			result.AuthLifetime = max(life, time.Second)
 		}
-		if verdict.Suspect != "" && !result.Accepted {
+		if known := initiator || len(claim.Candidates) > 0 && claim.Candidates[0].Name == verdict.Suspect; !known && verdict.Suspect != "" && !result.Accepted {
 			a.r.records.fail(verdict.Suspect, a.r.now(), "refused: "+result.Reason)
 		}
 		a.command(result)

@@ -3,6 +3,7 @@ package keying
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
@@ -213,19 +214,30 @@ func (s subject) summary(past []*operatorv1.ExplainPeerResponse_Exchange) string
 	case s.wish(s.name, s.uid).GetDown():
 		return fmt.Sprintf("peer %s was taken down by an operator: sallyport peer up %s", s.name, s.name)
 	}
-	for i := len(past) - 1; i >= 0; i-- {
-		if e := past[i]; !e.GetOk() {
-			text := fmt.Sprintf("peer %s is not up: %s: %s", s.name, e.GetExchange(), strings.Join(e.GetLines(), "; "))
-			if e.GetAdvice() != "" {
-				text += " → " + e.GetAdvice()
-			}
-			return text
+	if e := lastFailure(past); e != nil {
+		text := fmt.Sprintf("peer %s is not up: %s: %s", s.name, e.GetExchange(), e.GetLines()[len(e.GetLines())-1])
+		if e.GetAdvice() != "" {
+			text += " → " + e.GetAdvice()
 		}
+		return text
 	}
 	if s.anyRelay() {
 		return fmt.Sprintf("peer %s has not been heard of", s.name)
 	}
 	return fmt.Sprintf("peer %s cannot be reached: no agent of its hosts (%s) is connected", s.name, strings.Join(s.spec.GetHosts(), ", "))
+}
+
+// lastFailure is the newest exchange that failed in itself, before the end of an IKE SA that followed from it.
+func lastFailure(past []*operatorv1.ExplainPeerResponse_Exchange) (last *operatorv1.ExplainPeerResponse_Exchange) {
+	for _, e := range slices.Backward(past) {
+		if e.GetOk() || len(e.GetLines()) == 0 {
+			continue
+		}
+		if last = e; e.GetExchange() != endOfIKESA {
+			return e
+		}
+	}
+	return last
 }
 
 // anyRelay reports whether an agent of the peer's hosts relays IKE.

@@ -106,17 +106,19 @@ func (PSK) ParseIdentity(text string) (ikewire.Identification, error) { return i
 
 // prove is prf(prf(Shared Secret, "Key Pad for IKEv2"), octets).
 func (p PSK) prove(credential string, prf uint16, octets []byte) ([]byte, error) {
-	f, err := transform.PRFByID(prf)
-	if err != nil {
-		return nil, err
-	}
 	secret, err := p.secret(credential)
 	if err != nil {
 		return nil, err
 	}
-	defer clear(secret)
+	return proveWith(secret, prf, octets)
+}
+
+func proveWith(secret []byte, prf uint16, octets []byte) ([]byte, error) {
+	f, err := transform.PRFByID(prf)
+	if err != nil {
+		return nil, err
+	}
 	pad := f.Sum(nil, secret, []byte("Key Pad for IKEv2"))
-	defer clear(pad)
 	return f.Sum(nil, pad, octets), nil
 }
 

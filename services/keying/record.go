@@ -10,6 +10,9 @@ import (
 	"sallyport.dev/sallyport/services/protocol/ike"
 )
 
+// endOfIKESA stands in the place of an exchange.
+const endOfIKESA = "IKE SA"
+
 // Bounds of what is remembered.
 const (
 	maxExchanges = 48 // of one peer
@@ -71,7 +74,7 @@ func (r *records) note(peer, ikeSA string, n ike.Note) {
 	defer r.mu.Unlock()
 	key := exchangeKey{ikeSA, n.Exchange.String(), n.Ours}
 	if n.Exchange == 0 {
-		key.exchange = "IKE SA"
+		key.exchange = endOfIKESA
 	}
 	p := r.of(peer)
 	var e *exchange
@@ -131,9 +134,9 @@ func (r *records) ended(peer string, at time.Time, x ike.Closed) {
 	}
 	ok := x.Reason == ike.LocallyDeleted || x.Reason == ike.PeerDeleted || x.Reason == ike.Replaced
 	e := &operatorv1.ExplainPeerResponse_Exchange{
-		Time: timestamppb.New(at), Exchange: "IKE SA", Ok: ok, Initiator: "ours", Lines: []string{"it has ended: " + describe(x.Reason, x.Detail)},
+		Time: timestamppb.New(at), Exchange: endOfIKESA, Ok: ok, Initiator: "ours", Lines: []string{"it has ended: " + describe(x.Reason, x.Detail)},
 	}
-	if !ok {
+	if x.Reason == ike.PeerDead || x.Reason == ike.HalfOpenTimeout { // of the others the exchange has said it
 		e.Advice = advice(ike.Note{Event: ike.Ended, Reason: x.Reason})
 	}
 	r.mu.Lock()

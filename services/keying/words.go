@@ -53,6 +53,9 @@ func advice(n ike.Note) string {
 		if peerRefused {
 			return "the other side does not accept our identity or its proof: compare the secret there with the Credential of spec.local, and the identity it expects with spec.local.id; its own log says which"
 		}
+		if n.Detail != "" {
+			return "" // whoever has refused it has said what to do
+		}
 		return "the other side's identity or proof is not what spec.remote wants: compare its identity (local id) with spec.remote.id, and its secret or certificate with the Credential of spec.remote"
 	case ike.TSUnacceptable:
 		if peerRefused {

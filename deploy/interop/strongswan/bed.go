@@ -101,6 +101,7 @@ func until(ctx context.Context, most time.Duration, what string, try func() erro
 type run struct {
 	*Bed
 	scenario Scenario
+	issued   Certificates
 	charon   *Charon
 	folder   string
 }
@@ -109,6 +110,11 @@ type run struct {
 func (b *Bed) Run(ctx context.Context, s Scenario) (err error) {
 	b.number++
 	r := &run{Bed: b, scenario: s, folder: b.Lab.Path(fmt.Sprintf("charon-%d", b.number))}
+	if s.Certificates != "" {
+		if r.issued, err = MakeCertificates(s.Certificates, s.Misnamed); err != nil {
+			return err
+		}
+	}
 	if err := r.startCharon(ctx); err != nil {
 		return err
 	}
@@ -130,25 +136,34 @@ func (b *Bed) Run(ctx context.Context, s Scenario) (err error) {
 }
 
 func (r *run) startCharon(ctx context.Context) (err error) {
-	r.charon, err = StartCharon(ctx, r.Programs, r.folder, r.inGateway, r.scenario, r.at)
+	r.charon, err = StartCharon(ctx, r.Programs, r.folder, r.inGateway, r.scenario, r.issued, r.at)
 	return err
 }
 
-// apply makes the Peer and its Credential.
+// apply makes the Peer and its Credentials.
 func (r *run) apply(ctx context.Context) error {
-	credential, err := json.Marshal(map[string]any{
-		"kind": "Credential", "metadata": map[string]any{"name": "peer-psk"},
-		"spec": map[string]any{"type": "psk", "secret": r.scenario.Secret},
-	})
-	if err != nil {
-		return fmt.Errorf("interop: %w", err)
+	resources := []map[string]any{resource("Credential", "peer-psk", map[string]any{"type": "psk", "secret": r.scenario.Secret})}
+	if r.scenario.Certificates != "" {
+		resources = []map[string]any{
+			resource("Credential", "peer-key", map[string]any{"type": "key", "secret": r.issued.Ours.Key, "certificates": r.issued.Ours.Certificate}),
+			resource("Credential", "peer-ca", map[string]any{"type": "ca", "certificates": r.issued.CA}),
+		}
 	}
-	peer, err := json.Marshal(map[string]any{"kind": "Peer", "metadata": map[string]any{"name": peerName}, "spec": r.scenario.peerSpec(r.at)})
-	if err != nil {
-		return fmt.Errorf("interop: %w", err)
+	resources = append(resources, resource("Peer", peerName, r.scenario.peerSpec(r.at)))
+	var manifest strings.Builder
+	for _, one := range resources {
+		text, err := json.Marshal(one) // JSON is YAML
+		if err != nil {
+			return fmt.Errorf("interop: %w", err)
+		}
+		fmt.Fprintf(&manifest, "---\n%s\n", text)
 	}
-	_, err = r.Lab.Apply(ctx, peerName, string(credential)+"\n---\n"+string(peer)+"\n") // JSON is YAML
+	_, err := r.Lab.Apply(ctx, peerName, manifest.String())
 	return err
+}
+
+func resource(kind, name string, spec map[string]any) map[string]any {
+	return map[string]any{"kind": kind, "metadata": map[string]any{"name": name}, "spec": spec}
 }
 
 // remove takes the Peer away and waits until the host has forgotten it.

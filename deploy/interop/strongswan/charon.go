@@ -47,7 +47,7 @@ const waitDaemon = 20 * time.Second
 
 // StartCharon starts the daemon of a scenario and loads its configuration. AppArmor's profiles are tied to the programs'
 // paths and would not let them read folder: so they are copied.
-func StartCharon(ctx context.Context, p Programs, folder string, inside func(context.Context, ...string) *exec.Cmd, s Scenario, at place) (*Charon, error) {
+func StartCharon(ctx context.Context, p Programs, folder string, inside func(context.Context, ...string) *exec.Cmd, s Scenario, certificates Certificates, at place) (*Charon, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("interop: %w", err)
 	}
@@ -59,6 +59,11 @@ func StartCharon(ctx context.Context, p Programs, folder string, inside func(con
 	for name, text := range map[string]string{"strongswan.conf": s.strongswanConf(folder), "swanctl.conf": s.swanctlConf(at)} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			return nil, fmt.Errorf("interop: %w", err)
+		}
+	}
+	if s.Certificates != "" {
+		if err := certificates.write(folder); err != nil {
+			return nil, err
 		}
 	}
 	c := &Charon{folder: folder, inside: inside, ended: make(chan struct{})}

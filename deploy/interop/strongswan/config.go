@@ -46,10 +46,15 @@ func (s Scenario) swanctlConf(p place) string {
 	child := with(s.Theirs.Child, map[string]string{
 		"local_ts": theirNet, "remote_ts": ourNet, "esp_proposals": "aes256gcm16-x25519", "mode": "tunnel",
 	})
+	ours, theirs := map[string]string{"auth": "psk", "id": p.ours}, map[string]string{"auth": "psk", "id": p.theirs}
+	if s.Certificates != "" {
+		ours = map[string]string{"auth": "pubkey", "id": ourName, "cacerts": "ca.pem"}
+		theirs = map[string]string{"auth": "pubkey", "id": theirName, "certs": "peer.pem"}
+	}
 	sub("connections", nil,
 		sub("peer", connection,
-			sub("local", with(s.Theirs.Local, map[string]string{"auth": "psk", "id": p.theirs})),
-			sub("remote", with(s.Theirs.Remote, map[string]string{"auth": "psk", "id": p.ours})),
+			sub("local", with(s.Theirs.Local, theirs)),
+			sub("remote", with(s.Theirs.Remote, ours)),
 			sub("children", nil, sub("net", child))))("")
 	sub("secrets", nil, sub("ike-peer", map[string]string{"secret": `"` + s.Theirs.Secret + `"`}))("")
 	return b.String()
@@ -87,6 +92,10 @@ func (s Scenario) peerSpec(p place) map[string]any {
 		"remote":    map[string]any{"id": p.theirs, "credential": "peer-psk"},
 		"proposals": []string{"aes256gcm16-prfsha384-x25519"},
 		"children":  []any{map[string]any{"name": "net"}},
+	}
+	if s.Certificates != "" {
+		spec["local"] = map[string]any{"id": ourName, "method": "certificate", "credential": "peer-key"}
+		spec["remote"] = map[string]any{"id": theirName, "method": "certificate", "credential": "peer-ca"}
 	}
 	maps.Copy(spec, s.Ours)
 	children, _ := spec["children"].([]any)

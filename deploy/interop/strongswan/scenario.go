@@ -24,6 +24,10 @@ type Scenario struct {
 	Title string `yaml:"title"`
 	// NAT is "ours" or "theirs" when that end is behind one.
 	NAT string `yaml:"nat"`
+	// Certificates is the kind of keys with which both ends prove themselves by certificates, as MakeCertificates has it;
+	// without it they do by a pre-shared key. Misnamed gives strongSwan one of another name.
+	Certificates string `yaml:"certificates"`
+	Misnamed     bool   `yaml:"misnamed"`
 	// Ours is spec of the Peer. What is missing is filled in: hosts, addresses, identities, credentials, traffic.
 	Ours map[string]any `yaml:"ours"`
 	// Secret is the pre-shared key that we have; the default is Theirs.Secret's.
