@@ -27,7 +27,9 @@ const (
 )
 
 // allServices is what a controller runs when it is not told.
-func allServices() []string { return []string{serviceFleet, serviceOperator, servicePlanner, serviceKeying} }
+func allServices() []string {
+	return []string{serviceFleet, serviceOperator, servicePlanner, serviceKeying}
+}
 
 // options is the command line of `run`.
 type options struct {
