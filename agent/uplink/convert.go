@@ -118,6 +118,7 @@ func pair(n name, p *fleetv1.Pair) (datapath.Pair, error) {
 	if p.GetManual() {
 		out.RemoteHost = manualPrefix + p.GetRemoteHost()
 	}
+	out.Acquire = p.GetAcquire()
 	if p.GetPeer() {
 		out.RemoteHost = peerPrefix + p.GetRemoteHost()
 	}

@@ -10,8 +10,10 @@ import (
 	"google.golang.org/grpc/codes"
 	rpcstatus "google.golang.org/grpc/status"
 
+	"sallyport.dev/sallyport/agent/datapath"
 	"sallyport.dev/sallyport/agent/relay"
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
+	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
 )
 
 // IKERelay has the sockets of IKE, as relay.Relay has.
@@ -163,4 +165,19 @@ func ikeDatagram(r *fleetv1.IKEDatagram) (relay.Datagram, error) {
 	return relay.Datagram{
 		Local: local, Port: uint16(r.GetLocalPort()), Remote: netip.AddrPortFrom(remote, uint16(r.GetRemotePort())), Message: r.GetMessage(),
 	}, nil
+}
+
+// acquire says that a packet wants an association.
+func acquire(e datapath.Event) *fleetv1.SyncRequest {
+	return &fleetv1.SyncRequest{Message: &fleetv1.SyncRequest_Acquire{Acquire: &fleetv1.Acquire{
+		Pair: e.Pair[:], Local: selectorMessage(e.Local), Remote: selectorMessage(e.Remote),
+	}}}
+}
+
+// selectorMessage is the inverse of selector.
+func selectorMessage(s datapath.Selector) *typesv1.TrafficSelector {
+	return &typesv1.TrafficSelector{
+		StartAddress: s.First.AsSlice(), EndAddress: s.Last.AsSlice(), IpProtocol: uint32(s.Proto),
+		StartPort: uint32(s.Ports.First), EndPort: uint32(s.Ports.Last),
+	}
 }

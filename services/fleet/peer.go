@@ -35,7 +35,7 @@ func readPeer(e world.PeerEntry, pair plan.PairID, host *plan.Host) (*peerPair, 
 	}
 	out := &fleetv1.Pair{
 		Id: pair[:], RemoteHost: e.Record.GetPeer(), Policy: "peer/" + e.Child.GetName(), Peer: true, Order: e.Child.GetOrder(),
-		LocalBehindNat: host.BehindNAT,
+		LocalBehindNat: host.BehindNAT, Acquire: e.Peer.GetStart() == "trap" || e.Peer.GetLost() == "trap",
 	}
 	var err error
 	if out.Local, err = textSelectors(e.Child.GetLocal()); err != nil {

@@ -137,3 +137,31 @@ func (st *stream) expiredPeer(r resource, reason fleetv1.ExpireReason) {
 		}
 	})
 }
+
+// acquired writes down that a packet wants a child SA: package keying makes it.
+func (st *stream) acquired(a *fleetv1.Acquire) {
+	pair, err := plan.ParsePairID(a.GetPair())
+	if err != nil || !pair.Has(st.uid) {
+		return
+	}
+	key, err := store.IKEAcquireKey(st.host, pair.Other(st.uid).String())
+	if err != nil {
+		return
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if held, _ := st.ledger.present(pairResource(pair)); !held {
+		return
+	}
+	record := &controllerv1.IKEAcquire{Time: uint32(st.service.now().Unix()), Local: a.GetLocal(), Remote: a.GetRemote()}
+	st.service.writer.submit(edit{
+		key: key, slot: "acquire", while: st.current(),
+		apply: func(have store.KV, exists bool) ([]byte, error) {
+			var before controllerv1.IKEAcquire
+			if exists && store.Decode(have, &before) == nil && before.GetTime() == record.GetTime() {
+				return nil, nil // a hostile agent must not make us write without end
+			}
+			return store.Encode(record)
+		},
+	})
+}

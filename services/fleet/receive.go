@@ -36,6 +36,8 @@ func (st *stream) receive(ctx context.Context, rpc fleetv1.SyncService_SyncServe
 			err = st.reportIn(r.Report)
 		case *fleetv1.SyncRequest_Expire:
 			st.expired(ctx, r.Expire)
+		case *fleetv1.SyncRequest_Acquire:
+			st.acquired(r.Acquire)
 		default:
 			err = fault.Newf(fault.InvalidArgument, "%T is not a message for an open stream", m.GetMessage())
 		}

@@ -14,7 +14,6 @@ import (
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
 	"sallyport.dev/sallyport/services/protocol/ike"
 	"sallyport.dev/sallyport/services/protocol/ikeid"
-	"sallyport.dev/sallyport/services/protocol/ikewire"
 	"sallyport.dev/sallyport/services/protocol/plan"
 	"sallyport.dev/sallyport/services/store"
 	"sallyport.dev/sallyport/services/world"
@@ -211,6 +210,3 @@ func (r *reign) sweepChild(host string, id plan.SAID) {
 		r.config.Log.Warn("the records of a child SA stay for now", "id", id, "err", err)
 	}
 }
-
-// spiOf reads an SPI of a record.
-func spiOf(b []byte) (s ikewire.IKESPI, ok bool) { return s, copy(s[:], b) == len(s) }

@@ -121,7 +121,7 @@ func (r *reign) run() error {
 func prefixes() []string {
 	return []string{
 		store.SpecPrefix + string(store.KindPeer) + "/", store.SpecPrefix + string(store.KindHost) + "/",
-		store.PeerWishPrefix, store.EpochPrefix, store.IKEAcksPrefix,
+		store.PeerWishPrefix, store.EpochPrefix, store.IKEAcksPrefix, store.IKEAcquirePrefix,
 	}
 }
 

@@ -22,6 +22,10 @@ func (r *reign) changed(b store.Batch) {
 			if host, text, err := store.ParseIKEAcksKey(c.Key); err == nil && c.New != nil {
 				r.said(host, text)
 			}
+		case strings.HasPrefix(c.Key, store.IKEAcquirePrefix):
+			if host, uid, err := store.ParseIKEAcquireKey(c.Key); err == nil && c.New != nil {
+				r.acquire(host, uid)
+			}
 		case strings.HasPrefix(c.Key, store.EpochPrefix):
 			if host, err := store.ParseName(store.EpochPrefix, c.Key); err == nil && c.New != nil {
 				r.newEpoch(host)

@@ -34,6 +34,7 @@ import (
 //	ike/child/<host>/<id>              a child SA that a host should hold
 //	ike/acks/<host>/<id>               what the host said of it
 //	ike/key/<id>.in, ike/key/<id>.out  its sealed keys, immutable
+//	ike/acquire/<host>/<uid>           a packet that wanted a child SA
 //	ike/shard/<number>                 fencing token of a shard's IKE SAs
 //	ipam                               address allocation
 //	event/<id>                         leased
@@ -69,6 +70,7 @@ const (
 	IKEChildPrefix   = "ike/child/"
 	IKEAcksPrefix    = "ike/acks/"
 	IKEKeyPrefix     = "ike/key/"
+	IKEAcquirePrefix = "ike/acquire/"
 	IKEShardPrefix   = "ike/shard/"
 
 	EventPrefix  = "event/"

@@ -43,5 +43,13 @@ func IKESAKey(spi string) (string, error) { return join(IKESAPrefix, spi) }
 // IKEStateKey is ike/state/<spi>.
 func IKEStateKey(spi string) (string, error) { return join(IKEStatePrefix, spi) }
 
+// IKEAcquireKey is ike/acquire/<host>/<uid>.
+func IKEAcquireKey(host, uid string) (string, error) { return joinTwo(IKEAcquirePrefix, host, uid) }
+
+// ParseIKEAcquireKey takes a key of IKEAcquireKey apart.
+func ParseIKEAcquireKey(key string) (host, uid string, err error) {
+	return parseTwo(IKEAcquirePrefix, key)
+}
+
 // IKEShardKey is ike/shard/<number>.
 func IKEShardKey(number string) (string, error) { return join(IKEShardPrefix, number) }

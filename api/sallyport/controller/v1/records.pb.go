@@ -2024,6 +2024,71 @@ func (x *IKEChildKey) GetKey() []byte {
 	return nil
 }
 
+// IKEAcquire says that a packet wanted a child SA that was not there. Key: ike/acquire/HOST/UID, with the identifier of
+// the peer's child.
+type IKEAcquire struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When, Unix seconds.
+	Time uint32 `protobuf:"fixed32,1,opt,name=time,proto3" json:"time,omitempty"`
+	// The packet at the host's end.
+	Local *v1.TrafficSelector `protobuf:"bytes,2,opt,name=local,proto3" json:"local,omitempty"`
+	// The packet at the peer's end.
+	Remote        *v1.TrafficSelector `protobuf:"bytes,3,opt,name=remote,proto3" json:"remote,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKEAcquire) Reset() {
+	*x = IKEAcquire{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKEAcquire) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKEAcquire) ProtoMessage() {}
+
+func (x *IKEAcquire) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKEAcquire.ProtoReflect.Descriptor instead.
+func (*IKEAcquire) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *IKEAcquire) GetTime() uint32 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *IKEAcquire) GetLocal() *v1.TrafficSelector {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *IKEAcquire) GetRemote() *v1.TrafficSelector {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
 // IKEShard is what outlives the controllers that run the IKE SAs of a shard. Key: ike/shard/NUMBER.
 type IKEShard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2035,7 +2100,7 @@ type IKEShard struct {
 
 func (x *IKEShard) Reset() {
 	*x = IKEShard{}
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[20]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2047,7 +2112,7 @@ func (x *IKEShard) String() string {
 func (*IKEShard) ProtoMessage() {}
 
 func (x *IKEShard) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[20]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2060,7 +2125,7 @@ func (x *IKEShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IKEShard.ProtoReflect.Descriptor instead.
 func (*IKEShard) Descriptor() ([]byte, []int) {
-	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{20}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IKEShard) GetToken() uint32 {
@@ -2088,7 +2153,7 @@ type PeerEntry struct {
 
 func (x *PeerEntry) Reset() {
 	*x = PeerEntry{}
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[21]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2100,7 +2165,7 @@ func (x *PeerEntry) String() string {
 func (*PeerEntry) ProtoMessage() {}
 
 func (x *PeerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[21]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2113,7 +2178,7 @@ func (x *PeerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerEntry.ProtoReflect.Descriptor instead.
 func (*PeerEntry) Descriptor() ([]byte, []int) {
-	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{21}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PeerEntry) GetPeer() string {
@@ -2157,7 +2222,7 @@ type PeerWish struct {
 
 func (x *PeerWish) Reset() {
 	*x = PeerWish{}
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[22]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2234,7 @@ func (x *PeerWish) String() string {
 func (*PeerWish) ProtoMessage() {}
 
 func (x *PeerWish) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[22]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2247,7 @@ func (x *PeerWish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerWish.ProtoReflect.Descriptor instead.
 func (*PeerWish) Descriptor() ([]byte, []int) {
-	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{22}
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PeerWish) GetPeerUid() []byte {
@@ -2212,7 +2277,7 @@ type AddressPool_Released struct {
 
 func (x *AddressPool_Released) Reset() {
 	*x = AddressPool_Released{}
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[23]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2224,7 +2289,7 @@ func (x *AddressPool_Released) String() string {
 func (*AddressPool_Released) ProtoMessage() {}
 
 func (x *AddressPool_Released) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[23]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2505,12 @@ const file_sallyport_controller_v1_records_proto_rawDesc = "" +
 	"\x12highest_generation\x18\b \x01(\rR\x11highestGeneration\"4\n" +
 	"\vIKEChildKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x15\n" +
-	"\x03key\x18\x02 \x01(\fB\x03\x80\x01\x01R\x03key\" \n" +
+	"\x03key\x18\x02 \x01(\fB\x03\x80\x01\x01R\x03key\"\x98\x01\n" +
+	"\n" +
+	"IKEAcquire\x12\x12\n" +
+	"\x04time\x18\x01 \x01(\aR\x04time\x129\n" +
+	"\x05local\x18\x02 \x01(\v2#.sallyport.types.v1.TrafficSelectorR\x05local\x12;\n" +
+	"\x06remote\x18\x03 \x01(\v2#.sallyport.types.v1.TrafficSelectorR\x06remote\" \n" +
 	"\bIKEShard\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\rR\x05token\"l\n" +
 	"\tPeerEntry\x12\x12\n" +
@@ -2472,7 +2542,7 @@ func file_sallyport_controller_v1_records_proto_rawDescGZIP() []byte {
 }
 
 var file_sallyport_controller_v1_records_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sallyport_controller_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_sallyport_controller_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_sallyport_controller_v1_records_proto_goTypes = []any{
 	(Phase)(0),                    // 0: sallyport.controller.v1.Phase
 	(*Incarnation)(nil),           // 1: sallyport.controller.v1.Incarnation
@@ -2495,35 +2565,38 @@ var file_sallyport_controller_v1_records_proto_goTypes = []any{
 	(*IKEChild)(nil),              // 18: sallyport.controller.v1.IKEChild
 	(*IKEChildAcks)(nil),          // 19: sallyport.controller.v1.IKEChildAcks
 	(*IKEChildKey)(nil),           // 20: sallyport.controller.v1.IKEChildKey
-	(*IKEShard)(nil),              // 21: sallyport.controller.v1.IKEShard
-	(*PeerEntry)(nil),             // 22: sallyport.controller.v1.PeerEntry
-	(*PeerWish)(nil),              // 23: sallyport.controller.v1.PeerWish
-	(*AddressPool_Released)(nil),  // 24: sallyport.controller.v1.AddressPool.Released
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*v1.Transform)(nil),          // 26: sallyport.types.v1.Transform
-	(*v1.TrafficSelector)(nil),    // 27: sallyport.types.v1.TrafficSelector
+	(*IKEAcquire)(nil),            // 21: sallyport.controller.v1.IKEAcquire
+	(*IKEShard)(nil),              // 22: sallyport.controller.v1.IKEShard
+	(*PeerEntry)(nil),             // 23: sallyport.controller.v1.PeerEntry
+	(*PeerWish)(nil),              // 24: sallyport.controller.v1.PeerWish
+	(*AddressPool_Released)(nil),  // 25: sallyport.controller.v1.AddressPool.Released
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*v1.Transform)(nil),          // 27: sallyport.types.v1.Transform
+	(*v1.TrafficSelector)(nil),    // 28: sallyport.types.v1.TrafficSelector
 }
 var file_sallyport_controller_v1_records_proto_depIdxs = []int32{
-	25, // 0: sallyport.controller.v1.Incarnation.begin_time:type_name -> google.protobuf.Timestamp
-	24, // 1: sallyport.controller.v1.AddressPool.released:type_name -> sallyport.controller.v1.AddressPool.Released
-	25, // 2: sallyport.controller.v1.HostIdentity.not_after:type_name -> google.protobuf.Timestamp
-	25, // 3: sallyport.controller.v1.OperatorIdentity.not_after:type_name -> google.protobuf.Timestamp
-	25, // 4: sallyport.controller.v1.Epoch.begin_times:type_name -> google.protobuf.Timestamp
-	26, // 5: sallyport.controller.v1.GenerationKey.transform:type_name -> sallyport.types.v1.Transform
+	26, // 0: sallyport.controller.v1.Incarnation.begin_time:type_name -> google.protobuf.Timestamp
+	25, // 1: sallyport.controller.v1.AddressPool.released:type_name -> sallyport.controller.v1.AddressPool.Released
+	26, // 2: sallyport.controller.v1.HostIdentity.not_after:type_name -> google.protobuf.Timestamp
+	26, // 3: sallyport.controller.v1.OperatorIdentity.not_after:type_name -> google.protobuf.Timestamp
+	26, // 4: sallyport.controller.v1.Epoch.begin_times:type_name -> google.protobuf.Timestamp
+	27, // 5: sallyport.controller.v1.GenerationKey.transform:type_name -> sallyport.types.v1.Transform
 	0,  // 6: sallyport.controller.v1.GenerationPhase.phase:type_name -> sallyport.controller.v1.Phase
-	26, // 7: sallyport.controller.v1.GenerationPhase.transform:type_name -> sallyport.types.v1.Transform
-	25, // 8: sallyport.controller.v1.IKEState.establish_time:type_name -> google.protobuf.Timestamp
-	25, // 9: sallyport.controller.v1.IKEState.rekey_time:type_name -> google.protobuf.Timestamp
-	25, // 10: sallyport.controller.v1.IKEState.hard_time:type_name -> google.protobuf.Timestamp
-	26, // 11: sallyport.controller.v1.IKEChild.transform:type_name -> sallyport.types.v1.Transform
-	27, // 12: sallyport.controller.v1.IKEChild.local:type_name -> sallyport.types.v1.TrafficSelector
-	27, // 13: sallyport.controller.v1.IKEChild.remote:type_name -> sallyport.types.v1.TrafficSelector
-	25, // 14: sallyport.controller.v1.AddressPool.Released.free_time:type_name -> google.protobuf.Timestamp
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	27, // 7: sallyport.controller.v1.GenerationPhase.transform:type_name -> sallyport.types.v1.Transform
+	26, // 8: sallyport.controller.v1.IKEState.establish_time:type_name -> google.protobuf.Timestamp
+	26, // 9: sallyport.controller.v1.IKEState.rekey_time:type_name -> google.protobuf.Timestamp
+	26, // 10: sallyport.controller.v1.IKEState.hard_time:type_name -> google.protobuf.Timestamp
+	27, // 11: sallyport.controller.v1.IKEChild.transform:type_name -> sallyport.types.v1.Transform
+	28, // 12: sallyport.controller.v1.IKEChild.local:type_name -> sallyport.types.v1.TrafficSelector
+	28, // 13: sallyport.controller.v1.IKEChild.remote:type_name -> sallyport.types.v1.TrafficSelector
+	28, // 14: sallyport.controller.v1.IKEAcquire.local:type_name -> sallyport.types.v1.TrafficSelector
+	28, // 15: sallyport.controller.v1.IKEAcquire.remote:type_name -> sallyport.types.v1.TrafficSelector
+	26, // 16: sallyport.controller.v1.AddressPool.Released.free_time:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_controller_v1_records_proto_init() }
@@ -2537,7 +2610,7 @@ func file_sallyport_controller_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_controller_v1_records_proto_rawDesc), len(file_sallyport_controller_v1_records_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
