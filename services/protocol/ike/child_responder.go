@@ -47,6 +47,9 @@ func (m *Machine) rekeyed(n ikewire.Notify) (*child, *refusal) {
 	}
 	old := m.byOutbound(protocol, spi)
 	switch {
+	case old == nil && len(m.offers()) > 0:
+		// It may be the one that an answer on its way to us is about to make.
+		return nil, refuse(ikewire.TemporaryFailure, TemporaryFailure, "a child is being made")
 	case old == nil:
 		no := refuse(ikewire.ChildSANotFound, ChildNotFound, fmt.Sprintf("%s SPI %08x", protocol, spi))
 		no.Notify = ikewire.NewChildNotify(ikewire.ChildSANotFound, protocol, spi)

@@ -58,6 +58,7 @@ func (m *Machine) deletedChildren(now time.Time, h ikewire.Header, ps []ikewire.
 			for _, spi := range d.ChildSPIs() {
 				c := m.byOutbound(protocol, spi)
 				if c == nil {
+					m.deletedUnknown(spi)
 					continue
 				}
 				if m.underWay(taskDelete, c.ID) == nil {
@@ -71,6 +72,29 @@ func (m *Machine) deletedChildren(now time.Time, h ikewire.Header, ps []ikewire.
 		}
 	}
 	return reply
+}
+
+const maxDeleted = 64 // SPIs that a peer can have us remember
+
+// deletedUnknown remembers the SPI of a child that this end has not. When it is one that the peer has made for our
+// request, and deleted before its answer came, the answer must not make it here.
+func (m *Machine) deletedUnknown(spi uint32) {
+	for _, o := range m.offers() {
+		if len(o.Deleted) < maxDeleted {
+			o.Deleted = append(o.Deleted, spi)
+		}
+	}
+}
+
+// offers are those of requests of ours that will make a child.
+func (m *Machine) offers() []*offer {
+	var all []*offer
+	for _, sa := range m.SAs {
+		if r := sa.Out.Request; r != nil && r.Task.Offer != nil && (r.Task.Kind == taskCreate || r.Task.Kind == taskRekey) {
+			all = append(all, r.Task.Offer)
+		}
+	}
+	return all
 }
 
 func (m *Machine) deletedChild(now time.Time, c *child) {
