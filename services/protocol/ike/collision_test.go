@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
+	"sallyport.dev/sallyport/services/protocol/keyexchange"
 )
 
 // operation is one of what two ends may begin at the same moment.
@@ -177,6 +178,10 @@ func schedule(t *testing.T, seed uint64) {
 	}()
 	r := rand.New(rand.NewPCG(seed, 0))
 	a, b := policies()
+	if seed%3 == 1 {
+		withAdditional(&a, keyexchange.P256)
+		withAdditional(&b, keyexchange.P256)
+	}
 	l := newLab(t, seed, seed%4 == 0, a, b)
 	l.establish()
 	quiet := l.now.Add(20 * time.Second)
@@ -202,6 +207,19 @@ func schedule(t *testing.T, seed uint64) {
 	}
 	l.settle()
 	l.consistent(-1)
+}
+
+// withAdditional gives all proposals one more key exchange (RFC 9370).
+func withAdditional(p *Policy, method uint16) {
+	more := plain(ikewire.TransformADDKE1, method)
+	for i := range p.Proposals {
+		p.Proposals[i].Transforms = append(p.Proposals[i].Transforms, more...)
+	}
+	for _, c := range p.Children {
+		for i := range c.Proposals {
+			c.Proposals[i].Transforms = append(c.Proposals[i].Transforms, more...)
+		}
+	}
 }
 
 func (e *end) startRandom(r *rand.Rand) {

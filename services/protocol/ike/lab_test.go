@@ -29,7 +29,8 @@ type packet struct {
 	at       time.Time
 	seq      int // order of those with one time
 	from, to *end
-	path     Path // as the receiver sees it
+	path     Path           // as the receiver sees it
+	dst      netip.AddrPort // as the sender sees it
 	datagram []byte
 	number   int    // of all datagrams, from 1
 	spi      uint32 // of a child's packet
@@ -81,7 +82,7 @@ func (l *lab) fail(format string, args ...any) {
 func (l *lab) send(from *end, p Path, datagram []byte) {
 	l.sent++
 	to := from.peer
-	out := packet{from: from, to: to, datagram: datagram, number: l.sent, path: l.translate(from, p)}
+	out := packet{from: from, to: to, datagram: datagram, number: l.sent, path: l.translate(from, p), dst: p.Remote}
 	f := fate{}
 	if l.rule != nil {
 		f = l.rule(&out)
