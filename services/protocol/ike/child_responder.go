@@ -22,7 +22,8 @@ func (m *Machine) answerCreate(now time.Time, path Path, sa *ikeSA, h ikewire.He
 		if old, no = m.rekeyed(n); no != nil {
 			return nil, no
 		}
-	} else if len(m.Children) >= m.Policy.maxChildren() {
+	}
+	if limit := m.Policy.maxChildren(); len(m.Children) >= 2*limit || old == nil && len(m.Children) >= limit {
 		return nil, refuse(ikewire.NoAdditionalSAs, NoAdditionalSAs, "too many children")
 	}
 	g, no := m.grant(w, old)

@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -112,14 +113,14 @@ func (m *Machine) deletedChild(now time.Time, c *child) {
 	}
 }
 
-// none reports whether there is no child of that policy.
+// none reports whether there is no child of that policy, nor one that waits to be made.
 func (m *Machine) none(name string) bool {
 	for _, c := range m.Children {
 		if c.Name == name && !c.Deleting {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(m.Work, func(t task) bool { return t.Kind == taskCreate && t.Name == name })
 }
 
 // deletedIKE takes the peer's Delete of an IKE SA. Three things may be meant (RFC 7296 sections 2.8.2 and 2.25.2): one

@@ -158,6 +158,9 @@ func (e *end) work() {
 	for e.m != nil {
 		all := e.m.Actions()
 		if len(all) == 0 {
+			if e.m.Gone() {
+				e.m = nil
+			}
 			return
 		}
 		if e.crash() {
@@ -166,7 +169,7 @@ func (e *end) work() {
 		var command Command
 		closed := e.run(all[0], &command)
 		e.m.Done(1)
-		if closed {
+		if closed && e.m.Gone() {
 			e.m = nil
 			return
 		}

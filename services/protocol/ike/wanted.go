@@ -94,6 +94,9 @@ func (m *Machine) grantBy(p *ChildPolicy, w wanted) (granted, *refusal) {
 		return granted{}, refuse(ikewire.InvalidSyntax, Malformed, fmt.Sprintf("SPI %08x is reserved or there already", g.SPI))
 	}
 	local, remote := m.selectors(p)
+	if len(w.TSi)*len(remote) > maxIntersections || len(w.TSr)*len(local) > maxIntersections {
+		return granted{}, refuse(ikewire.TSUnacceptable, TooMany, "too many selectors")
+	}
 	g.TSi, g.TSr = narrow(w.TSi, remote), narrow(w.TSr, local)
 	if len(g.TSi) == 0 || len(g.TSr) == 0 {
 		return granted{}, refuse(ikewire.TSUnacceptable, TSUnacceptable, fmt.Sprintf("wanted %v to %v, allowed %v to %v",
@@ -112,6 +115,9 @@ func (m *Machine) grantBy(p *ChildPolicy, w wanted) (granted, *refusal) {
 	}
 	return g, nil
 }
+
+// maxIntersections bounds the work that narrowing may take.
+const maxIntersections = 4096
 
 func withoutOfferedKE(ps []ikewire.Proposal) []ikewire.Proposal {
 	var all []ikewire.Proposal
