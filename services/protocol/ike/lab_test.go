@@ -135,6 +135,7 @@ func (l *lab) fly(p packet, after time.Duration) {
 func (l *lab) run(d time.Duration, done func() bool) bool {
 	l.t.Helper()
 	end := l.now.Add(d)
+	same := 0 // events at one moment
 	for range 100_000 {
 		if done != nil && done() {
 			return true
@@ -144,8 +145,11 @@ func (l *lab) run(d time.Duration, done func() bool) bool {
 			l.now = end
 			return done == nil
 		}
+		if same++; same > 500 {
+			l.fail("time stands still")
+		}
 		if next.After(l.now) {
-			l.now = next
+			l.now, same = next, 0
 		}
 		what()
 	}
