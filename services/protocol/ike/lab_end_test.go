@@ -193,13 +193,25 @@ func (e *end) crash() bool {
 		return false
 	}
 	e.l.logf("%s CRASHES before %T", e.name, e.m.Actions()[0])
+	e.reload()
+	return true
+}
+
+// restart is a crash between two actions.
+func (e *end) restart() {
+	e.l.logf("%s CRASHES", e.name)
+	e.reload()
+	e.work()
+}
+
+// reload goes on with what Persist stored last, under the next fencing token.
+func (e *end) reload() {
 	e.cfg.Token++
 	m, err := Restore(e.cfg, ParseSnapshot(e.persisted))
 	if err != nil {
 		e.l.fail("%s: %v", e.name, err)
 	}
 	e.m = m
-	return true
 }
 
 func (e *end) restore() {
