@@ -133,7 +133,7 @@ func (m *Machine) giveChild(now time.Time, sa *ikeSA, h ikewire.Header, p *newCh
 		return refuse(ikewire.NoProposalChosen, NoProposalChosen, "the child policy is no more")
 	}
 	g, w := p.Granted, p.Wanted
-	c := m.describe(now, policy, g.Choice, false, g.TSi, g.TSr)
+	c := m.describe(now, policy, g.Choice, false, g.SeenTSi, g.SeenTSr)
 	c.Inbound, c.Outbound, c.Transport, c.Low = p.SPI, g.SPI, g.Transport, lower(w.Ni, p.Nr)
 	in, out, err := sa.keymat(c, w.Ni, p.Nr, p.Secrets)
 	if err != nil {
