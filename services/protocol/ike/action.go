@@ -136,7 +136,7 @@ type Established struct {
 	IKE               string // the chosen proposal, for people
 }
 
-// Closed: the machine is at its end, all its children are removed.
+// Closed: the association is over, all its children are removed. The machine is to be kept, and fed, until Gone.
 type Closed struct {
 	Reason Reason
 	Detail string

@@ -84,6 +84,12 @@ func (m *Machine) signQuestion() (SignAUTH, error) {
 func (m *Machine) verifyQuestion(ps []ikewire.Payload, k *ikekeys.Keys, auth ikewire.AUTH) VerifyPeer {
 	sa, hs := m.current(), m.Handshake
 	peerID := m.Peer.RemoteID
+	if id, ok := ikewire.Find[ikewire.IDi](ps); ok && !m.Initiator {
+		peerID = id.Identification
+	}
+	if id, ok := ikewire.Find[ikewire.IDr](ps); ok && m.Initiator {
+		peerID = id.Identification
+	}
 	q := VerifyPeer{
 		ID: QuestionID(m.nextID()), Initiator: !m.Initiator, AUTH: auth, PRF: sa.Suite.PRF,
 		Certificates: ikewire.All[ikewire.CERT](ps), CertRequests: ikewire.All[ikewire.CERTREQ](ps),

@@ -2,6 +2,7 @@ package ike
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -55,6 +56,9 @@ func (m *Machine) sendAuth(now time.Time, c AUTHSigned) error {
 	if err != nil {
 		return err
 	}
+	m.note(now, Note{Exchange: ikewire.IKEAuth, MessageID: sa.Out.NextID, Ours: true, Event: Asked, Child: hs.Child.Name,
+		Offered: append(proposalStrings(hs.Child.Proposals), selectorStrings(append(hs.Child.TSi, hs.Child.TSr...))...),
+		Detail:  fmt.Sprintf("as %s, with %s", m.Policy.LocalID, c.AUTH.Method)})
 	_, err = m.request(now, sa, ikewire.IKEAuth, append(ps, child...), task{Kind: taskAuth})
 	return err
 }

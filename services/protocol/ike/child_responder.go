@@ -22,7 +22,8 @@ func (m *Machine) answerCreate(now time.Time, path Path, sa *ikeSA, h ikewire.He
 		if old, no = m.rekeyed(n); no != nil {
 			return nil, no
 		}
-	} else if len(m.Children) >= m.Policy.maxChildren() {
+	}
+	if limit := m.Policy.maxChildren(); len(m.Children) >= 2*limit || old == nil && len(m.Children) >= limit {
 		return nil, refuse(ikewire.NoAdditionalSAs, NoAdditionalSAs, "too many children")
 	}
 	g, no := m.grant(w, old)
@@ -47,6 +48,9 @@ func (m *Machine) rekeyed(n ikewire.Notify) (*child, *refusal) {
 	}
 	old := m.byOutbound(protocol, spi)
 	switch {
+	case old == nil && len(m.offers()) > 0:
+		// It may be the one that an answer on its way to us is about to make.
+		return nil, refuse(ikewire.TemporaryFailure, TemporaryFailure, "a child is being made")
 	case old == nil:
 		no := refuse(ikewire.ChildSANotFound, ChildNotFound, fmt.Sprintf("%s SPI %08x", protocol, spi))
 		no.Notify = ikewire.NewChildNotify(ikewire.ChildSANotFound, protocol, spi)
@@ -129,7 +133,7 @@ func (m *Machine) giveChild(now time.Time, sa *ikeSA, h ikewire.Header, p *newCh
 		return refuse(ikewire.NoProposalChosen, NoProposalChosen, "the child policy is no more")
 	}
 	g, w := p.Granted, p.Wanted
-	c := m.describe(now, policy, g.Choice, false, g.TSi, g.TSr)
+	c := m.describe(now, policy, g.Choice, false, g.SeenTSi, g.SeenTSr)
 	c.Inbound, c.Outbound, c.Transport, c.Low = p.SPI, g.SPI, g.Transport, lower(w.Ni, p.Nr)
 	in, out, err := sa.keymat(c, w.Ni, p.Nr, p.Secrets)
 	if err != nil {

@@ -3,6 +3,7 @@ package ike
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -24,8 +25,13 @@ func (m *Machine) settleChild(now time.Time, t task, c *child, in, out key) {
 	if old != nil {
 		c.Replaces = old.ID
 	}
-	m.installInbound(c, in, out)
-	m.installOutbound(c)
+	if slices.Contains(t.Offer.Deleted, c.Outbound) {
+		m.note(now, Note{Exchange: ikewire.CreateChildSA, Ours: true, Event: Ended, Reason: PeerDeleted, Child: c.Name,
+			Detail: "the peer has deleted it before its answer came"})
+	} else {
+		m.installInbound(c, in, out)
+		m.installOutbound(c)
+	}
 	if old == nil {
 		return
 	}

@@ -63,7 +63,8 @@ type DeleteChild struct{ ID uint64 }
 // RekeyIKE replaces the IKE SA.
 type RekeyIKE struct{}
 
-// DeleteIKE deletes the IKE SA and its children.
+// DeleteIKE deletes the IKE SA and its children, in an exchange with the peer. Given again before that is over, it ends
+// the machine at once.
 type DeleteIKE struct{ Why string }
 
 // Probe asks the peer for a sign of life, now (RFC 7296 section 2.4).

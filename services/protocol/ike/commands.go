@@ -57,7 +57,7 @@ func (m *Machine) obeyEstablished(now time.Time, c Command) error {
 	case InboundUsed:
 		return m.withChild(c.ID, m.installOutbound)
 	case Move:
-		return m.move(c)
+		return m.move(now, c)
 	case Redirect:
 		return m.sendElsewhere(c)
 	case SetPolicy:
@@ -88,7 +88,7 @@ func (m *Machine) deleteChild(c *child, why Reason) {
 }
 
 func (m *Machine) deleteIKE(now time.Time, c DeleteIKE) {
-	if m.Phase == established && m.Handshake == nil {
+	if m.Phase == established && m.Handshake == nil && !m.wanted(taskDeleteIKE, 0) {
 		m.queueFirst(task{Kind: taskDeleteIKE, Why: c.Why})
 		return
 	}
@@ -123,7 +123,7 @@ func (m *Machine) authSigned(now time.Time, c AUTHSigned) error {
 }
 
 // move begins to move to another path, RFC 4555 section 3.5: only the initiator may, and only with MOBIKE.
-func (m *Machine) move(c Move) error {
+func (m *Machine) move(now time.Time, c Move) error {
 	if !m.Peer.MOBIKE || !m.Initiator {
 		return fmt.Errorf("%w: only the initiator moves, and only with MOBIKE", ErrNotPossible)
 	}
@@ -132,6 +132,9 @@ func (m *Machine) move(c Move) error {
 		path = path.floated()
 	}
 	m.Work = append(m.Work, task{Kind: taskMove, Path: &path, Notifies: c.Additional})
+	if r := m.current().Out.Request; r != nil {
+		r.Path, r.Attempt, r.Next = path, 0, now // the old address may be gone (RFC 4555 section 3.5)
+	}
 	return nil
 }
 

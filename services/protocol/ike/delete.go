@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -58,6 +59,7 @@ func (m *Machine) deletedChildren(now time.Time, h ikewire.Header, ps []ikewire.
 			for _, spi := range d.ChildSPIs() {
 				c := m.byOutbound(protocol, spi)
 				if c == nil {
+					m.deletedUnknown(spi)
 					continue
 				}
 				if m.underWay(taskDelete, c.ID) == nil {
@@ -71,6 +73,29 @@ func (m *Machine) deletedChildren(now time.Time, h ikewire.Header, ps []ikewire.
 		}
 	}
 	return reply
+}
+
+const maxDeleted = 64 // SPIs that a peer can have us remember
+
+// deletedUnknown remembers the SPI of a child that this end has not. When it is one that the peer has made for our
+// request, and deleted before its answer came, the answer must not make it here.
+func (m *Machine) deletedUnknown(spi uint32) {
+	for _, o := range m.offers() {
+		if len(o.Deleted) < maxDeleted {
+			o.Deleted = append(o.Deleted, spi)
+		}
+	}
+}
+
+// offers are those of requests of ours that will make a child.
+func (m *Machine) offers() []*offer {
+	var all []*offer
+	for _, sa := range m.SAs {
+		if r := sa.Out.Request; r != nil && r.Task.Offer != nil && (r.Task.Kind == taskCreate || r.Task.Kind == taskRekey) {
+			all = append(all, r.Task.Offer)
+		}
+	}
+	return all
 }
 
 func (m *Machine) deletedChild(now time.Time, c *child) {
@@ -88,14 +113,14 @@ func (m *Machine) deletedChild(now time.Time, c *child) {
 	}
 }
 
-// none reports whether there is no child of that policy.
+// none reports whether there is no child of that policy, nor one that waits to be made.
 func (m *Machine) none(name string) bool {
 	for _, c := range m.Children {
 		if c.Name == name && !c.Deleting {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(m.Work, func(t task) bool { return t.Kind == taskCreate && t.Name == name })
 }
 
 // deletedIKE takes the peer's Delete of an IKE SA. Three things may be meant (RFC 7296 sections 2.8.2 and 2.25.2): one

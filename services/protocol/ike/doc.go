@@ -18,7 +18,8 @@
 // again, also from a restored machine, which never replays a cached reply before it. An action that asks (Question) is
 // run once it has been started; its command may come at any later time, and a restored machine asks again.
 //
-// Call HandleTimeout when Deadline has come. When Closed has been run, forget the machine.
+// Call HandleTimeout when Deadline has come. Closed says that the association is over; forget the machine when Gone
+// says so too, since until then it repeats an answer of its that may get lost.
 //
 // A call that returns a *Rejection has changed nothing.
 //

@@ -87,6 +87,18 @@ var handshakes = []struct {
 			l.fail("not in UDP, or not along %v", c.Path)
 		}
 	}},
+	{"transport mode behind a NAT", func(l *lab, a, b *Policy) {
+		l.alice.nat, l.alice.natPorts = netip.MustParseAddr("198.51.100.9"), 1000
+		for _, p := range []*Policy{a, b} {
+			p.Children[0] = ChildPolicy{Name: "net", Proposals: p.Children[0].Proposals, LocalDynamic: true, RemoteDynamic: true, Mode: Transport}
+		}
+	}, 1, func(l *lab) {
+		a, b := l.alice.m.Children[0], l.bob.m.Children[0]
+		got := selectorStrings(slices.Concat(a.Local, a.Remote, b.Local, b.Remote))
+		if !slices.Equal(got, []string{"192.0.2.1-192.0.2.1", "192.0.2.2-192.0.2.2", "192.0.2.2-192.0.2.2", "198.51.100.9-198.51.100.9"}) || !b.Transport {
+			l.fail("selectors %v", got)
+		}
+	}},
 	{"a feigned NAT", func(l *lab, a, b *Policy) { b.ForceNAT = true }, 1, func(l *lab) {
 		if !l.bob.m.Children[0].UDP || !l.alice.m.Children[0].UDP {
 			l.fail("not in UDP")

@@ -56,7 +56,7 @@ func (m *Machine) beginInformational(now time.Time, sa *ikeSA, t task) error {
 func (m *Machine) takeInformational(now time.Time, path Path, sa *ikeSA, r *request, ps []ikewire.Payload) error {
 	switch r.Task.Kind {
 	case taskPath:
-		m.takePath(now, path, r)
+		m.takePath(now, path, r, ps)
 	case taskMove:
 		m.takeMove(now, path, r, ps)
 	}

@@ -2,6 +2,7 @@ package ike
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,10 +10,16 @@ import (
 	"sallyport.dev/sallyport/services/protocol/ikewire"
 )
 
+// maxHello bounds what a half-open machine keeps of a request: more than the largest key exchange needs.
+const maxHello = 16 << 10
+
 // Respond answers an IKE_SA_INIT request. Cookies were the caller's matter before (ParseHello, CookieSecret). With an
 // error there is no machine; what it returns beside it, if not nil, is the datagram that tells the initiator. Errors:
 // *Rejection, ErrConfig, what Config's sources return.
 func Respond(now time.Time, cfg Config, path Path, datagram []byte) (*Machine, []byte, error) {
+	if len(datagram) > maxHello {
+		return nil, nil, reject(TooMany, "IKE_SA_INIT request of %d bytes", len(datagram))
+	}
 	msg, err := ikewire.Parse(bytes.Clone(datagram))
 	if err != nil {
 		return nil, refuseHello(datagram, err), malformed(err)
@@ -41,7 +48,8 @@ func Respond(now time.Time, cfg Config, path Path, datagram []byte) (*Machine, [
 func refuseHello(datagram []byte, cause error) []byte {
 	h, err := ikewire.ParseHeader(datagram)
 	n, ok := ikewire.NotifyFor(cause)
-	if err != nil || !ok || checkHello(h) != nil {
+	_, version := errors.AsType[*ikewire.VersionError](err)
+	if err != nil && !version || !ok || !version && checkHello(h) != nil || h.Flags.Response() {
 		return nil
 	}
 	reply, _ := answerHello(h.InitiatorSPI, n)

@@ -45,6 +45,8 @@ type end struct {
 	rejections  []Reason
 	spi         uint32
 	persisted   []byte
+	crashAt     int // number of the action, of those after the handshake, before which the end crashes; 0: never
+	ran         int
 }
 
 func newEnd(l *lab, name, at string, seed uint64, p Policy, restoring bool) *end {
@@ -156,12 +158,18 @@ func (e *end) work() {
 	for e.m != nil {
 		all := e.m.Actions()
 		if len(all) == 0 {
+			if e.m.Gone() {
+				e.m = nil
+			}
 			return
+		}
+		if e.crash() {
+			continue
 		}
 		var command Command
 		closed := e.run(all[0], &command)
 		e.m.Done(1)
-		if closed {
+		if closed && e.m.Gone() {
 			e.m = nil
 			return
 		}
@@ -172,6 +180,38 @@ func (e *end) work() {
 		}
 		e.restore()
 	}
+}
+
+// crash ends the machine's process before its next action, if that is the one, and starts a new one with what Persist
+// stored last.
+func (e *end) crash() bool {
+	if !e.established || e.persisted == nil {
+		return false
+	}
+	e.ran++
+	if e.ran != e.crashAt {
+		return false
+	}
+	e.l.logf("%s CRASHES before %T", e.name, e.m.Actions()[0])
+	e.reload()
+	return true
+}
+
+// restart is a crash between two actions.
+func (e *end) restart() {
+	e.l.logf("%s CRASHES", e.name)
+	e.reload()
+	e.work()
+}
+
+// reload goes on with what Persist stored last, under the next fencing token.
+func (e *end) reload() {
+	e.cfg.Token++
+	m, err := Restore(e.cfg, ParseSnapshot(e.persisted))
+	if err != nil {
+		e.l.fail("%s: %v", e.name, err)
+	}
+	e.m = m
 }
 
 func (e *end) restore() {

@@ -63,9 +63,13 @@ func policies() (alice, bob Policy) {
 	return alice, bob
 }
 
-// consistent fails unless both ends hold the same children with the same keys, the number of them, and the same IKE SAs.
+// consistent fails unless both ends hold the same children with the same keys, the number of them (any if negative), and
+// the same IKE SA.
 func (l *lab) consistent(children int) {
 	l.t.Helper()
+	if children < 0 {
+		children = len(l.alice.in)
+	}
 	for _, e := range []*end{l.alice, l.bob} {
 		if len(e.in) != children || len(e.out) != children {
 			l.fail("%s holds %d inbound and %d outbound halves, want %d", e.name, len(e.in), len(e.out), children)

@@ -29,7 +29,8 @@ type packet struct {
 	at       time.Time
 	seq      int // order of those with one time
 	from, to *end
-	path     Path // as the receiver sees it
+	path     Path           // as the receiver sees it
+	dst      netip.AddrPort // as the sender sees it
 	datagram []byte
 	number   int    // of all datagrams, from 1
 	spi      uint32 // of a child's packet
@@ -81,7 +82,7 @@ func (l *lab) fail(format string, args ...any) {
 func (l *lab) send(from *end, p Path, datagram []byte) {
 	l.sent++
 	to := from.peer
-	out := packet{from: from, to: to, datagram: datagram, number: l.sent, path: l.translate(from, p)}
+	out := packet{from: from, to: to, datagram: datagram, number: l.sent, path: l.translate(from, p), dst: p.Remote}
 	f := fate{}
 	if l.rule != nil {
 		f = l.rule(&out)
@@ -134,6 +135,7 @@ func (l *lab) fly(p packet, after time.Duration) {
 func (l *lab) run(d time.Duration, done func() bool) bool {
 	l.t.Helper()
 	end := l.now.Add(d)
+	same := 0 // events at one moment
 	for range 100_000 {
 		if done != nil && done() {
 			return true
@@ -143,8 +145,11 @@ func (l *lab) run(d time.Duration, done func() bool) bool {
 			l.now = end
 			return done == nil
 		}
+		if same++; same > 500 {
+			l.fail("time stands still")
+		}
 		if next.After(l.now) {
-			l.now = next
+			l.now, same = next, 0
 		}
 		what()
 	}

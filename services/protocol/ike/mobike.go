@@ -31,9 +31,9 @@ func (m *Machine) probePath(path Path) {
 }
 
 // takePath moves to where a probe was answered from.
-func (m *Machine) takePath(now time.Time, path Path, r *request) {
+func (m *Machine) takePath(now time.Time, path Path, r *request, ps []ikewire.Payload) {
 	m.Probing = nil
-	if r.Task.Path != nil && path == *r.Task.Path {
+	if path == *r.Task.Path && sameCookie2(r.Task.Cookie2, ps) {
 		m.moveTo(now, path)
 	}
 }
@@ -104,11 +104,15 @@ func (m *Machine) answerMOBIKE(now time.Time, path Path, sa *ikeSA, h ikewire.He
 	if has(ps, ikewire.NoNATsAllowed) && (local || remote) {
 		return nil, refuse(ikewire.UnexpectedNATDetected, PeerRefused, "NO_NATS_ALLOWED, but there is one")
 	}
+	udp := m.udp()
 	if supported {
 		m.Peer.NATLocal, m.Peer.NATRemote = local || m.Policy.ForceNAT, remote
 	}
-	if path != m.Path {
+	switch {
+	case path != m.Path:
 		m.probePath(path)
+	case udp != m.udp():
+		m.moveTo(now, path)
 	}
 	return reply, nil
 }

@@ -27,18 +27,31 @@ func (m *Machine) becomeClosing(now time.Time, reason Reason, detail string) {
 	for _, sa := range m.SAs {
 		sa.Out.Request, sa.In.Asked = nil, nil
 	}
-	m.EndAt = now.Add(m.Policy.Timing.Linger)
-	m.note(now, Note{Event: Ended, Reason: reason, Detail: detail})
+	linger := m.Policy.Timing.Linger
+	if m.Born.IsZero() {
+		linger = min(linger, m.Policy.Timing.HalfOpen)
+	}
+	m.EndAt = now.Add(linger)
+	m.end(now, reason, detail)
 }
+
+// end tells that the association is over.
+func (m *Machine) end(now time.Time, reason Reason, detail string) {
+	m.note(now, Note{Event: Ended, Reason: reason, Detail: detail})
+	m.step.after = append(m.step.after, Closed{Reason: reason, Detail: detail})
+}
+
+// Gone reports whether the machine may be forgotten: the association is over, and its last answer need no longer be
+// repeated.
+func (m *Machine) Gone() bool { return m.Phase == closed }
 
 // becomeClosed ends a machine.
 func (m *Machine) becomeClosed(now time.Time, reason Reason, detail string) {
 	m.removeAll(reason)
 	if m.Phase != closing {
-		m.note(now, Note{Event: Ended, Reason: reason, Detail: detail})
+		m.end(now, reason, detail)
 	}
 	m.Phase, m.CloseWhy, m.Open, m.Work, m.Handshake, m.SAs = closed, reason, nil, nil, nil, nil
-	m.step.after = append(m.step.after, Closed{Reason: reason, Detail: detail})
 }
 
 func (m *Machine) removeAll(reason Reason) {

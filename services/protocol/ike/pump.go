@@ -68,7 +68,18 @@ func (m *Machine) ready(now time.Time, t task) bool {
 	case sa.Out.Request != nil:
 		return false
 	}
-	return true
+	return t.Kind != taskDeleteIKE || !m.dropping()
+}
+
+// dropping reports whether the peer is yet to hear which IKE SA is replaced: before it has, it could take the end of
+// the new one for that of the loser of a collision.
+func (m *Machine) dropping() bool {
+	for _, sa := range m.SAs {
+		if r := sa.Out.Request; r != nil && r.Task.Kind == taskDropIKE {
+			return true
+		}
+	}
+	return slices.ContainsFunc(m.Work, func(t task) bool { return t.Kind == taskDropIKE })
 }
 
 // saOf is the IKE SA on which a task runs; nil when it is gone.

@@ -7,12 +7,18 @@ import (
 	"sallyport.dev/sallyport/services/protocol/ikewire"
 )
 
+// maxPending bounds what a peer can heap up while the caller cannot run actions.
+const maxPending = 512
+
 // HandlePacket takes a datagram, without the non-ESP marker, and keeps no reference to it. Errors: *Rejection, with
 // which nothing has changed; ErrClosed; what Config's sources return, after which the machine is to be restored from
 // its last snapshot.
 func (m *Machine) HandlePacket(now time.Time, path Path, datagram []byte) error {
 	if m.Phase == closed {
 		return ErrClosed
+	}
+	if len(m.Pending) > maxPending {
+		return reject(TooMany, "%d actions are not done", len(m.Pending))
 	}
 	msg, err := ikewire.Parse(bytes.Clone(datagram))
 	if err != nil {

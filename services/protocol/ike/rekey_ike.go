@@ -38,10 +38,16 @@ func (m *Machine) beginRekeyIKE(now time.Time, sa *ikeSA, t task) error {
 	return err
 }
 
+// maxIKESAs bounds the replaced IKE SAs that a peer can leave behind.
+const maxIKESAs = 8
+
 // answerRekeyIKE answers a request to rekey the IKE SA, RFC 7296 sections 1.3.2, 2.18 and 2.25.
 func (m *Machine) answerRekeyIKE(now time.Time, sa *ikeSA, h ikewire.Header, w wanted) ([]ikewire.Payload, error) {
 	if m.ending(sa) || sa != m.current() {
 		return nil, refuse(ikewire.TemporaryFailure, TemporaryFailure, "the IKE SA is replaced or being deleted")
+	}
+	if len(m.SAs) > maxIKESAs {
+		return nil, refuse(ikewire.TemporaryFailure, TemporaryFailure, "too many replaced IKE SAs are there still")
 	}
 	if m.changingChildren() {
 		return nil, refuse(ikewire.TemporaryFailure, TemporaryFailure, "a child is being made, rekeyed or deleted")

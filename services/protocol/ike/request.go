@@ -82,7 +82,11 @@ func (m *Machine) retransmit(now time.Time, sa *ikeSA) error {
 	if r == nil || now.Before(r.Next) {
 		return nil
 	}
-	if r.Attempt >= m.Policy.Timing.Retransmits {
+	limit := m.Policy.Timing.Retransmits
+	if r.Task.Kind == taskPath {
+		limit = min(limit, pathAttempts)
+	}
+	if r.Attempt >= limit {
 		return m.abandon(now, sa, r)
 	}
 	if !m.waitingToSend() {
@@ -93,6 +97,10 @@ func (m *Machine) retransmit(now time.Time, sa *ikeSA) error {
 	r.Next = now.Add(m.Policy.Timing.backoff(r.Attempt))
 	return nil
 }
+
+// pathAttempts are the repetitions of a probe to an address from which one authentic packet has come: it may be forged,
+// and other requests wait.
+const pathAttempts = 2
 
 // abandon gives up a request that nobody answers: the peer is dead, unless it was only an old IKE SA, or an address,
 // that did not answer.

@@ -59,6 +59,8 @@ type offer struct {
 	Method    uint16
 	TSi, TSr  []ikewire.TrafficSelector
 	Transport bool
+	// Deleted are SPIs that the peer has deleted meanwhile and that this end does not know: the answer may bring one.
+	Deleted []uint32
 	// Rival is what a crossing exchange of the peer has made meanwhile: a child's ID, or an IKE SA's local SPI.
 	Rival    uint64
 	RivalIKE ikewire.IKESPI

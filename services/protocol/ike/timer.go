@@ -21,8 +21,10 @@ func (m *Machine) deadlines() []time.Time {
 		return []time.Time{m.EndAt}
 	}
 	all := []time.Time{m.EndAt, m.ReauthAt, m.halfOpenEnd(), m.probeAt()}
-	for _, sa := range m.SAs {
-		all = append(all, sa.GoneAt)
+	for i, sa := range m.SAs {
+		if i > 0 {
+			all = append(all, sa.GoneAt)
+		}
 		if sa.Out.Request != nil {
 			all = append(all, sa.Out.Request.Next)
 		}
@@ -122,7 +124,7 @@ func (m *Machine) expireChild(now time.Time, c *child) {
 			m.remove(now, c, Expired)
 			return
 		}
-		c.EndAt = time.Time{}
+		c.EndAt, c.GoneAt = time.Time{}, time.Time{}
 		c.Deleting = true
 		m.queue(task{Kind: taskDelete, Child: c.ID, Why: string(Expired)})
 	case due(now, c.RekeyAt):

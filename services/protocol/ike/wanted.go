@@ -43,9 +43,11 @@ func (w wanted) childless() bool { return len(w.SA) == 0 && len(w.TSi) == 0 && l
 type granted struct {
 	Policy    *ChildPolicy `json:"-"`
 	Choice    choice
-	SPI       uint32 // the peer's inbound
-	TSi, TSr  []ikewire.TrafficSelector
+	SPI       uint32                    // the peer's inbound
+	TSi, TSr  []ikewire.TrafficSelector // as they are answered
 	Transport bool
+	// SeenTSi, SeenTSr are what packets have here; they differ from the answered ones in transport mode through a NAT.
+	SeenTSi, SeenTSr []ikewire.TrafficSelector
 }
 
 // grant finds the first child policy that allows what the peer, the initiator of the exchange, wants. A rekey may only
@@ -94,7 +96,12 @@ func (m *Machine) grantBy(p *ChildPolicy, w wanted) (granted, *refusal) {
 		return granted{}, refuse(ikewire.InvalidSyntax, Malformed, fmt.Sprintf("SPI %08x is reserved or there already", g.SPI))
 	}
 	local, remote := m.selectors(p)
-	g.TSi, g.TSr = narrow(w.TSi, remote), narrow(w.TSr, local)
+	seen := m.throughNAT(g.Transport, w)
+	if len(w.TSi)*len(remote) > maxIntersections || len(w.TSr)*len(local) > maxIntersections {
+		return granted{}, refuse(ikewire.TSUnacceptable, TooMany, "too many selectors")
+	}
+	g.SeenTSi, g.SeenTSr = narrow(seen.TSi, remote), narrow(seen.TSr, local)
+	g.TSi, g.TSr = readdress(g.SeenTSi, seen.TSi, w.TSi), readdress(g.SeenTSr, seen.TSr, w.TSr)
 	if len(g.TSi) == 0 || len(g.TSr) == 0 {
 		return granted{}, refuse(ikewire.TSUnacceptable, TSUnacceptable, fmt.Sprintf("wanted %v to %v, allowed %v to %v",
 			selectorStrings(w.TSi), selectorStrings(w.TSr), selectorStrings(remote), selectorStrings(local)))
@@ -103,7 +110,7 @@ func (m *Machine) grantBy(p *ChildPolicy, w wanted) (granted, *refusal) {
 		if !singlePair(w.TSi[0]) || !singlePair(w.TSr[0]) {
 			return granted{}, refuse(ikewire.SinglePairRequired, SinglePairRequired, "a child carries one pair of addresses")
 		}
-		g.TSi, g.TSr = g.TSi[:1], g.TSr[:1]
+		g.TSi, g.TSr, g.SeenTSi, g.SeenTSr = g.TSi[:1], g.TSr[:1], g.SeenTSi[:1], g.SeenTSr[:1]
 	}
 	if c.KE != 0 && (!w.HasKE || w.KE.Method != c.KE) {
 		no := refuse(ikewire.InvalidKEPayload, InvalidKE, methodName(c.KE)+" is wanted")
@@ -112,6 +119,9 @@ func (m *Machine) grantBy(p *ChildPolicy, w wanted) (granted, *refusal) {
 	}
 	return g, nil
 }
+
+// maxIntersections bounds the work that narrowing may take.
+const maxIntersections = 4096
 
 func withoutOfferedKE(ps []ikewire.Proposal) []ikewire.Proposal {
 	var all []ikewire.Proposal
