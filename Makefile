@@ -45,6 +45,11 @@ interop-strongswan: setup ## strongSwan as peer, both roles: every scenario; wri
 	INTEROP_STRONGSWAN_REPORT=$(CURDIR)/deploy/docs/interop-strongswan.md $(GO) test -count=1 -timeout 60m -v \
 	  -run '^TestStrongSwan$$' ./deploy/interop/strongswan
 
+.PHONY: interop-dns
+interop-dns: ## IPSECKEY from zones that BIND signs, through unbound as validator, on loopback
+	deploy/ci/setup.sh dns
+	INTEROP_DNS=1 $(GO) test -count=1 -v -run '^TestUnbound$$' ./services/identity/pad/ipseckey
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, import fence, buf lint and breaking, generated files up to date
 	deploy/ci/lint.sh
