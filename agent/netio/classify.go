@@ -32,10 +32,7 @@ func emergedRules(c Config) []string {
 
 // forwardedRules classify what passes through this host.
 func forwardedRules(c Config, d Desired) []string {
-	rules := []string{
-		fmt.Sprintf("iifname %s return", through(c)),
-		"fib daddr type { local, broadcast, multicast } return",
-	}
+	rules := append(through(c, "iifname", "return"), "fib daddr type { local, broadcast, multicast } return")
 	return append(rules, verdicts(d.Policies, leaving, classification(c))...)
 }
 

@@ -88,8 +88,6 @@ func setTUNOffload(fd int) offload.Features {
 	return offload.Features{}
 }
 
-// setMTU leaves the size of super-packets as it is. The kernel takes it from the device that a packet is first routed
-// to, and policies steer it to the TUN by a mark only then: a TUN that took less would have it segmented on the way.
 func setMTU(name string, mtu int) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
