@@ -188,7 +188,9 @@ const laterFragment6 = "exthdr frag exists frag frag-off != 0 "
 // ownPackets pass our own outer packets. The mark is not enough: who may open raw sockets may set it too, and on many
 // systems ping does it for any user (ping -m).
 func ownPackets(c Config, d Desired, verdict string) []string {
-	ours := func(which string) string { return fmt.Sprintf("meta mark %#x %s fib saddr type local %s", c.Mark, which, verdict) }
+	ours := func(which string) string {
+		return fmt.Sprintf("meta mark %#x %s fib saddr type local %s", c.Mark, which, verdict)
+	}
 	rules := []string{
 		ours(fmt.Sprintf("udp sport { 500, %d }", c.Port)),
 		ours("meta l4proto { esp, ah }"),
