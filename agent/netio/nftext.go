@@ -52,10 +52,8 @@ func guardText(c Config, d Desired) string {
 	plainChain(&b, overlayOut, overlayOutRules(d))
 	chain(&b, "arrive", "input priority filter - 5", arriveRules(c, d, true))
 	chain(&b, "transit", "forward priority filter - 5", arriveRules(c, d, false))
-	chain(&b, "leave", "postrouting priority filter", append(leaveRules(c, d), discardRest(d, "fib saddr type local ")...))
-	chain(&b, "leave_translated", "postrouting priority srcnat + 10", leaveRules(c, d))
-	chain(&b, "segments", "postrouting priority mangle", segmentRules(c))
-	chain(&b, "silence", "output priority filter", silenceRules(c))
+	chain(&b, "leave", "postrouting priority filter", slices.Concat(segmentRules(c), leaveRules(c, d, silenceRules(c)), discardRest(d, "fib saddr type local ")))
+	chain(&b, "leave_translated", "postrouting priority srcnat + 10", leaveRules(c, d, nil))
 	b.WriteString("}\n")
 	// Strict rp_filter also judges the sender of an ARP request. If a remote subnet contains our
 	// own link, its neighbours would get no answer.
@@ -197,13 +195,14 @@ func ownPackets(c Config, d Desired, verdict string) []string {
 		ours(laterFragment6),
 	}
 	for _, u := range d.Uplink {
-		rules = append(rules, ours(fmt.Sprintf("%s daddr %s tcp dport %d", family(u.Addr()), u.Addr(), u.Port())))
+		rules = append(rules, ours(fmt.Sprintf("%s daddr %s tcp dport %d ", family(u.Addr()), u.Addr(), u.Port())))
 	}
 	return rules
 }
 
-func leaveRules(c Config, d Desired) []string {
-	rules := append(through(c, "oifname", "accept"), ownPackets(c, d, "accept")...)
+// leaveRules have early behind what lets most packets pass.
+func leaveRules(c Config, d Desired, early []string) []string {
+	rules := slices.Concat(through(c, "oifname", "accept"), ownPackets(c, d, "accept"), early)
 	// A client without an address sends from 0.0.0.0, which counts as broadcast. Forwarded packets
 	// do not match.
 	rules = append(rules, "fib saddr type { local, broadcast } "+dhcp+" accept")

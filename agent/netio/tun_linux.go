@@ -52,7 +52,7 @@ func openTUN(name string, mtu int) (*TUN, error) {
 	if t.descriptor, err = newDescriptor(fd); err != nil {
 		return nil, err
 	}
-	if err := setMTU(t.name, mtu); err != nil {
+	if err := setLink(t.name, mtu); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.in.init(unix.SYS_READV)
@@ -85,9 +85,17 @@ func setTUNOffload(fd int) offload.Features {
 	return offload.Features{}
 }
 
-func setMTU(name string, mtu int) error {
+// queueLen is how many packets wait in the device for the agent: those that come while it has no processor for a few
+// milliseconds. The kernel's 500 lose small packets then.
+const queueLen = 2048
+
+// setLink sets the device's MTU and queue.
+func setLink(name string, mtu int) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetTxQLen(link, queueLen); err != nil {
 		return err
 	}
 	return netlink.LinkSetMTU(link, mtu)
