@@ -263,25 +263,25 @@ func openReason(err error) Reason {
 
 // check is RFC 4301 section 5.2, step 4: the packet must be what the SA may carry.
 func (r *receiver) check(t *tables, sa *inboundSA, inner []byte) Reason {
+	tuple, plain := ipwire.TupleOf(inner)
+	if plain && r.last.tables == t && r.last.sa == sa && r.last.tuple == tuple {
+		return reasons
+	}
 	flow, err := ipwire.ParseFlow(inner)
 	if err != nil {
 		return InMalformed
 	}
-	now := admitted{tables: t, sa: sa, flow: flow}
 	if isFragment(inner) {
-		now.tables = nil
 		if !flow.Fragment {
 			r.fragments.Note(r.now, inner, flow)
 		} else if whole, ok := r.fragments.Flow(r.now, inner); ok {
 			flow = whole
 		}
-	} else if now == r.last {
-		return reasons
 	}
 	entry, ok := r.cache.LookupInbound(t.spd, flow)
 	if ok && entry.Action == spd.Protect && entry.Pair == sa.pair.id && sa.admits(&flow) {
-		if now.tables != nil {
-			r.last = now
+		if plain {
+			r.last = admitted{t, sa, tuple}
 		}
 		return reasons
 	}
@@ -296,12 +296,12 @@ func (r *receiver) check(t *tables, sa *inboundSA, inner []byte) Reason {
 	return InSelector
 }
 
-// admitted is a flow that came under an SA and may, as long as the tables are the same: packets of one flow come
-// together. Fragments are not remembered.
+// admitted is a flow of plain packets that came under an SA and may, as long as the tables are the same: packets of one
+// flow come together.
 type admitted struct {
 	tables *tables
 	sa     *inboundSA
-	flow   ipwire.Flow
+	tuple  ipwire.Tuple
 }
 
 // accept hands the packet over to what the TUN will be given.

@@ -36,6 +36,7 @@ type sender struct {
 	tally    Counters
 
 	last        lastWay
+	lane        lane
 	cache       *spd.Cache
 	fragments   *fragment.Tracker     // ports of datagrams whose fragments pass one by one
 	reassembler *fragment.Reassembler // of what transport mode needs whole
@@ -114,7 +115,7 @@ func (s *sender) take(t *tables, b []byte) {
 	for ; ok; packet, ok = s.segments.Next() {
 		s.show(packet)
 		if reason == reasons {
-			s.carry(t, &w, packet)
+			s.carry(t, w, packet)
 		} else {
 			s.tally.Dropped[reason]++
 		}
@@ -128,7 +129,7 @@ func (s *sender) show(packet []byte) {
 	}
 }
 
-// way is what the SPD and the SAD say of a flow.
+// way is what the SPD and the SAD say of a flow. It is valid until the next one is asked for.
 type way struct {
 	sa   *outboundSA
 	flow ipwire.Flow
@@ -137,39 +138,42 @@ type way struct {
 }
 
 // way finds the SA for a packet. The reason is reasons if there is one.
-func (s *sender) way(t *tables, packet []byte) (way, Reason) {
+func (s *sender) way(t *tables, packet []byte) (*way, Reason) {
+	tuple, plain := ipwire.TupleOf(packet)
+	if plain && s.last.tables == t && s.last.tuple == tuple {
+		return &s.last.way, reasons
+	}
+	s.last.tables = nil
 	flow, err := ipwire.ParseFlow(packet)
 	if err != nil {
-		return way{}, OutMalformed
+		return nil, OutMalformed
 	}
 	fragment := isFragment(packet)
-	if !fragment && s.last.tables == t && s.last.flow == flow {
-		return s.last.way, reasons
-	}
 	if fragment {
 		flow = s.fragmentFlow(packet, flow)
 	}
 	entry, reason := s.policy(t, packet, &flow)
 	if reason != reasons {
-		return way{}, reason
+		return nil, reason
 	}
 	sa, ok := choose(t.outbound, entry.Pair, &flow)
 	if !ok {
 		s.acquire(entry, flow)
-		return way{}, OutNoSA
+		return nil, OutNoSA
 	}
-	w := way{sa: sa, flow: flow}
-	if !fragment && !isICMP(&flow) {
-		s.last = lastWay{w, t}
+	s.last.way = way{sa: sa, flow: flow}
+	if plain {
+		s.last.tables, s.last.tuple = t, tuple
 	}
-	return w, reasons
+	return &s.last.way, reasons
 }
 
-// lastWay is the way of the last packet, as long as the tables are the same: packets of one flow come together. Those of
-// fragments and of ICMP depend on more than the flow.
+// lastWay is the way of the last packet. That of a plain one is good for all of its flow as long as the tables are the
+// same: packets of one flow come together.
 type lastWay struct {
 	way
-	tables *tables
+	tables *tables // nil: it was not plain
+	tuple  ipwire.Tuple
 }
 
 // carry takes a packet as far as the outbox, or drops it.
