@@ -51,6 +51,8 @@ type options struct {
 	etcdKey       string
 
 	metricsListen string
+	ipseckey      string
+	ipseckeyTrust bool
 	log           daemonlog.Options
 }
 
@@ -76,6 +78,8 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.etcdCert, "etcd-cert", "", "client certificate for the external etcd, PEM")
 	f.StringVar(&o.etcdKey, "etcd-key", "", "key of the client certificate, PEM")
 	f.StringVar(&o.metricsListen, "metrics-listen", "", "address and port for Prometheus metrics, for example 127.0.0.1:9443 (default: none)")
+	f.StringVar(&o.ipseckey, "ipseckey-resolver", "", "address:port of a validating DNS resolver on this machine or on a trusted path, for peers that DNS has keys of (default: none)")
+	f.BoolVar(&o.ipseckeyTrust, "ipseckey-resolver-trusted", false, "the path to --ipseckey-resolver is trusted although it is not on this machine")
 	o.log.Register(f)
 }
 

@@ -17,7 +17,7 @@ func (r *reign) acquire(host, uid string) {
 	}
 	name, child := entry.GetPeer(), entry.GetChild()
 	id, spec, err := r.spec(name)
-	if err != nil || spec.GetStart() != "trap" && spec.GetLost() != "trap" || r.wish(name, id).GetDown() {
+	if err != nil || spec.GetStart() != "trap" && spec.GetLost() != "trap" || !r.wished(name, id) {
 		return
 	}
 	for _, a := range r.associations(func(a *association) bool { return a.peer() == name && a.live() }) {

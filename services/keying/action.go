@@ -105,6 +105,7 @@ func (a *association) establish(x ike.Established) {
 	if a.fresh.IsZero() {
 		a.fresh = r.now()
 		r.calls.succeeded(name)
+		r.tell(name, "authenticated")
 		r.config.Log.Info("peer authenticated", "peer", name, "host", a.host, "ike_sa", a.name, "remote", x.Path.Remote,
 			"remote_id", ikeid.Text(x.RemoteID), "initiator", x.Initiator, "proposal", x.IKE)
 		r.config.Events.Event(r.ctx, "Peer", name, "PeerAuthenticated", false,
@@ -146,6 +147,7 @@ func (a *association) closed(x ike.Closed) error {
 	a.deposed = true
 	name := a.peer()
 	a.r.records.ended(name, a.r.now(), x)
+	a.r.tell(name, "ended: "+describe(x.Reason, x.Detail))
 	if name != "" && !a.fresh.IsZero() {
 		a.r.config.Events.Event(a.r.ctx, "Peer", name, "PeerClosed", x.Reason != ike.LocallyDeleted,
 			fmt.Sprintf("the IKE SA with peer %s has ended: %s", name, describe(x.Reason, x.Detail)))
@@ -162,5 +164,6 @@ func (a *association) giveUp(why string) {
 		a.r.config.Log.Error("the records of an IKE SA stay", "ike_sa", a.name, "err", err)
 	}
 	a.r.records.fail(a.peer(), a.r.now(), why)
+	a.r.tell(a.peer(), "ended: "+why)
 	a.r.calls.ended(a.peer(), a.r.now(), false)
 }

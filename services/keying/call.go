@@ -73,7 +73,7 @@ func (r *reign) watchPeers() {
 		}
 		r.eachPeer(func(name string, p *operatorv1.Peer) {
 			uid, err := plan.ParseUID(p.GetMetadata().GetUid())
-			if err == nil && p.GetSpec().GetStart() == "always" && !r.wish(name, uid).GetDown() && r.calls.due(name, r.now()) {
+			if err == nil && p.GetSpec().GetStart() == "always" && r.wished(name, uid) && r.calls.due(name, r.now()) {
 				if err := r.call(name, p.GetSpec()); err != nil {
 					r.calls.ended(name, r.now(), false)
 					r.records.fail(name, r.now(), "it cannot be called: "+err.Error())

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"google.golang.org/protobuf/proto"
 
@@ -44,7 +45,7 @@ func (p PSK) Verify(_ context.Context, c Claim) Verdict {
 // fits compares the identities of both ends with a spec. own has Type 0 where the peer did not ask for one.
 func fits(s *operatorv1.PeerSpec, id, own ikewire.Identification, q ike.VerifyPeer) bool {
 	if text := s.GetRemote().GetId(); text != anyone {
-		want, err := ikeid.Parse(text)
+		want, err := parseID(text)
 		if text == "" {
 			want, err = ikeid.OfAddr(q.Path.Remote.Addr())
 		}
@@ -57,7 +58,7 @@ func fits(s *operatorv1.PeerSpec, id, own ikewire.Identification, q ike.VerifyPe
 	}
 	want, err := ikeid.OfAddr(q.Path.Local.Addr())
 	if text := s.GetLocal().GetId(); text != "" {
-		want, err = ikeid.Parse(text)
+		want, err = parseID(text)
 	}
 	return err == nil && ikeid.Equal(want, own)
 }
@@ -98,11 +99,19 @@ func (p PSK) Sign(_ context.Context, proof Proof) ike.AUTHSigned {
 	return signed
 }
 
+// parseID reads an address or a name.
+func parseID(text string) (ikewire.Identification, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return ikeid.OfAddr(a)
+	}
+	return ikewire.Identification{Type: ikewire.IDFQDN, Data: []byte(text)}, nil
+}
+
 // CertRequests implements Authenticator.
 func (PSK) CertRequests(string, string) []ikewire.CERTREQ { return nil }
 
 // ParseIdentity implements Authenticator.
-func (PSK) ParseIdentity(text string) (ikewire.Identification, error) { return ikeid.Parse(text) }
+func (PSK) ParseIdentity(text string) (ikewire.Identification, error) { return parseID(text) }
 
 // prove is prf(prf(Shared Secret, "Key Pad for IKEv2"), octets).
 func (p PSK) prove(credential string, prf uint16, octets []byte) ([]byte, error) {

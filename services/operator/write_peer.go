@@ -18,7 +18,7 @@ import (
 func (d *draft) preparePeer(want *operatorv1.Peer) (*operatorv1.Peer, spec.Report) {
 	p := &operatorv1.Peer{Metadata: want.GetMetadata(), Spec: proto.CloneOf(want.GetSpec())}
 	spec.CompletePeer(p)
-	report := spec.CheckPeer(p, d.service.pools)
+	report := spec.CheckPeer(p, d.service.pools, d.service.identities)
 	for i, host := range p.GetSpec().GetHosts() {
 		if len(report.Problems) == 0 && !d.willExist(host) {
 			report.Warnings = append(report.Warnings, fmt.Sprintf("spec.hosts[%d]: there is no host %q yet: it serves the peer when it has joined", i, host))

@@ -12,7 +12,6 @@ import (
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/operator/ipam"
 	"sallyport.dev/sallyport/services/protocol/enrol"
-	"sallyport.dev/sallyport/services/protocol/ikeid"
 	"sallyport.dev/sallyport/services/protocol/ikeproposal"
 )
 
@@ -81,9 +80,6 @@ func CompletePeer(p *operatorv1.Peer) {
 	}
 	s.Lost = or(s.Lost, pick("restart", "clear"))
 	s.Start = or(s.Start, pick("always", "never"))
-	if s.Fragmentation == nil {
-		s.Fragmentation = proto.Bool(true)
-	}
 	if s.Mobike == nil {
 		s.Mobike = proto.Bool(true)
 	}
@@ -125,8 +121,14 @@ func completeLifetime(l *operatorv1.PeerLifetime, rekey time.Duration) *operator
 	return l
 }
 
+// Identities reads identities as the PAD does.
+type Identities interface {
+	// CheckIdentity says what is wrong with an identity; of a peer it may be a pattern of them.
+	CheckIdentity(text string, pattern bool) error
+}
+
 // CheckPeer checks a complete peer by itself and against the pools.
-func CheckPeer(p *operatorv1.Peer, pools ipam.Pools) Report {
+func CheckPeer(p *operatorv1.Peer, pools ipam.Pools, identities Identities) Report {
 	var r Report
 	s := p.GetSpec()
 	if len(s.GetHosts()) == 0 {
@@ -139,8 +141,11 @@ func CheckPeer(p *operatorv1.Peer, pools ipam.Pools) Report {
 	}
 	checkRemotes(s, pools, &r)
 	checkOuter("spec.local_address", s.GetLocalAddress(), false, &r)
-	checkAuthentication("spec.local", s.GetLocal(), false, &r)
-	checkAuthentication("spec.remote", s.GetRemote(), true, &r)
+	checkAuthentication("spec.local", s.GetLocal(), false, identities, &r)
+	checkAuthentication("spec.remote", s.GetRemote(), true, identities, &r)
+	if s.GetRemote().GetId() == "" && s.GetRemote().GetMethod() != "null" && !Callable(s).IsValid() {
+		r.problem("spec.remote.id", "is missing: without just one remote address nobody can tell who the peer is")
+	}
 	for i, text := range s.GetProposals() {
 		if _, err := ikeproposal.Parse(ikeproposal.IKE, text, s.GetInsecure()); err != nil {
 			r.problem(fmt.Sprintf("spec.proposals[%d]", i), "%s: %s", quote(text), after(err))
@@ -205,11 +210,9 @@ func ParseRemote(text string) (first, last netip.Addr, err error) {
 	return first, last, nil
 }
 
-func checkAuthentication(field string, a *operatorv1.PeerAuthentication, remote bool, r *Report) {
-	switch id := a.GetId(); {
-	case id == "" || id == AnyPeer && remote:
-	default:
-		if _, err := ikeid.Parse(id); err != nil {
+func checkAuthentication(field string, a *operatorv1.PeerAuthentication, remote bool, identities Identities, r *Report) {
+	if id := a.GetId(); id != "" {
+		if err := identities.CheckIdentity(id, remote); err != nil {
 			r.problem(field+".id", "%s", after(err))
 		}
 	}

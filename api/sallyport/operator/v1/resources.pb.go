@@ -1695,14 +1695,12 @@ type PeerSpec struct {
 	// Who begins: always calls the peer (the default with a peer that can be called), trap calls it when there is
 	// traffic, never waits for it.
 	Start string `protobuf:"bytes,11,opt,name=start,proto3" json:"start,omitempty"`
-	// Fragments IKE messages where the peer can, RFC 7383; the default is true.
-	Fragmentation *bool `protobuf:"varint,12,opt,name=fragmentation,proto3,oneof" json:"fragmentation,omitempty"`
 	// Moves with MOBIKE where the peer can, RFC 4555; the default is true.
-	Mobike *bool `protobuf:"varint,13,opt,name=mobike,proto3,oneof" json:"mobike,omitempty"`
+	Mobike *bool `protobuf:"varint,12,opt,name=mobike,proto3,oneof" json:"mobike,omitempty"`
 	// Carries ESP in UDP even where there is no NAT.
-	ForceUdp bool `protobuf:"varint,14,opt,name=force_udp,json=forceUdp,proto3" json:"force_udp,omitempty"`
+	ForceUdp bool `protobuf:"varint,13,opt,name=force_udp,json=forceUdp,proto3" json:"force_udp,omitempty"`
 	// Allows algorithms that RFC 8247 and RFC 8221 say SHOULD NOT be used.
-	Insecure      bool `protobuf:"varint,15,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	Insecure      bool `protobuf:"varint,14,opt,name=insecure,proto3" json:"insecure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1812,13 +1810,6 @@ func (x *PeerSpec) GetStart() string {
 		return x.Start
 	}
 	return ""
-}
-
-func (x *PeerSpec) GetFragmentation() bool {
-	if x != nil && x.Fragmentation != nil {
-		return *x.Fragmentation
-	}
-	return false
 }
 
 func (x *PeerSpec) GetMobike() bool {
@@ -3404,7 +3395,7 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\x04Peer\x12C\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12;\n" +
 	"\x04spec\x18\x02 \x01(\v2\x1f.sallyport.operator.v1.PeerSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x129\n" +
-	"\x06status\x18\x03 \x01(\v2!.sallyport.operator.v1.PeerStatusR\x06status\"\xb0\x06\n" +
+	"\x06status\x18\x03 \x01(\v2!.sallyport.operator.v1.PeerStatusR\x06status\"\xf3\x05\n" +
 	"\bPeerSpec\x12&\n" +
 	"\x05hosts\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10\x02\x18\x01\"\x04r\x02\x18?R\x05hosts\x129\n" +
@@ -3419,12 +3410,10 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\"\x04\b\x80\xa3\x052\x02\b\x01R\vdpdInterval\x121\n" +
 	"\x04lost\x18\n" +
 	" \x01(\tB\x1d\xbaH\x1ar\x18R\x00R\arestartR\x04trapR\x05clearR\x04lost\x122\n" +
-	"\x05start\x18\v \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x06alwaysR\x04trapR\x05neverR\x05start\x12)\n" +
-	"\rfragmentation\x18\f \x01(\bH\x00R\rfragmentation\x88\x01\x01\x12\x1b\n" +
-	"\x06mobike\x18\r \x01(\bH\x01R\x06mobike\x88\x01\x01\x12\x1b\n" +
-	"\tforce_udp\x18\x0e \x01(\bR\bforceUdp\x12\x1a\n" +
-	"\binsecure\x18\x0f \x01(\bR\binsecureB\x10\n" +
-	"\x0e_fragmentationB\t\n" +
+	"\x05start\x18\v \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x06alwaysR\x04trapR\x05neverR\x05start\x12\x1b\n" +
+	"\x06mobike\x18\f \x01(\bH\x00R\x06mobike\x88\x01\x01\x12\x1b\n" +
+	"\tforce_udp\x18\r \x01(\bR\bforceUdp\x12\x1a\n" +
+	"\binsecure\x18\x0e \x01(\bR\binsecureB\t\n" +
 	"\a_mobike\"\xa6\x01\n" +
 	"\x12PeerAuthentication\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x02id\x12M\n" +
