@@ -51,6 +51,7 @@ type Counters struct {
 	Taken, Sent                    uint64 // to and from the controller
 	Away, Malformed, Limited, Full uint64 // dropped: no controller, no IKE, too many of one source, a full queue
 	Unsent                         uint64 // the socket refused
+	Demanded                       uint64 // answered by a demand for a cookie
 }
 
 // Relay is the queues. All methods may be called concurrently.
@@ -62,6 +63,7 @@ type Relay struct {
 	attached bool
 	queues   [classes][]Datagram
 	known    known
+	guard    Guard
 	limiter  limiter
 	counters Counters
 }
@@ -81,7 +83,7 @@ func New(c Config) *Relay {
 func (r *Relay) Attach(there bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.attached = there
+	r.attached, r.guard = there, Guard{}
 	r.queues = [classes][]Datagram{}
 }
 
@@ -92,10 +94,25 @@ func (r *Relay) Take(p *datagram.Packet, port uint16) {
 	if port == r.config.ESPPort {
 		message = message[min(markerLen, len(message)):]
 	}
+	if answer := r.take(p, port, message); answer != nil {
+		_ = r.Send(Datagram{p.Local, port, p.Remote, answer}) // what is lost is asked for again
+	}
+}
+
+// take is Take; it returns what is to be answered here, nil when nothing is.
+func (r *Relay) take(p *datagram.Packet, port uint16, message []byte) (answer []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, ok := r.classify(message)
+	if ok && c == initial && r.attached {
+		if answer, ok = r.demand(p, message); answer != nil && r.limiter.allow(p.Remote.Addr().Unmap(), r.config.Now()) {
+			r.counters.Demanded++
+			return answer
+		}
+	}
 	switch {
+	case answer != nil:
+		r.counters.Limited++
 	case !r.attached:
 		r.counters.Away++
 	case !ok || p.Err != nil || p.Remote.Port() == 0:
@@ -112,6 +129,7 @@ func (r *Relay) Take(p *datagram.Packet, port uint16) {
 		default:
 		}
 	}
+	return nil
 }
 
 // Next waits for a datagram for the controller. One goroutine calls it.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/agent/datagram"
+	"sallyport.dev/sallyport/services/protocol/ike"
 	"sallyport.dev/sallyport/services/protocol/ikewire"
 )
 
@@ -165,6 +166,53 @@ func TestOneSourceIsLimited(t *testing.T) {
 			t.Errorf("after a second: %+v", c)
 		}
 	})
+}
+
+// hello is the first message of a peer whose source is there, with the cookie that a guard wants, or none.
+func hello(t *testing.T, with *ike.CookieSecret) []byte {
+	t.Helper()
+	spi, nonce := ikewire.IKESPI{1}, bytes.Repeat([]byte{7}, 32)
+	m := &ikewire.Message{Header: ikewire.Header{InitiatorSPI: spi, Exchange: ikewire.IKESAInit, Flags: ikewire.FlagInitiator}}
+	if with != nil {
+		m.Payloads = append(m.Payloads, ikewire.NewCookie(with.Make(there, spi, nonce)))
+	}
+	m.Payloads = append(m.Payloads, ikewire.Nonce{Data: nonce})
+	b, err := m.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestGuardDemandsCookies(t *testing.T) {
+	r, _, plain := start()
+	now, last := ike.CookieSecret{Version: 2, Key: bytes.Repeat([]byte{2}, 32)}, ike.CookieSecret{Version: 1, Key: bytes.Repeat([]byte{1}, 32)}
+	stranger := ike.CookieSecret{Version: 2, Key: bytes.Repeat([]byte{9}, 32)}
+	r.SetGuard(Guard{Demanded: true, Now: now, Last: last})
+	for _, bad := range []*ike.CookieSecret{nil, &stranger} {
+		take(r, there, 500, hello(t, bad))
+	}
+	if len(plain.sent) != 2 || r.Counters().Taken != 0 || r.Counters().Demanded != 2 {
+		t.Fatalf("%d answers, %+v", len(plain.sent), r.Counters())
+	}
+	for _, p := range plain.sent {
+		m, err := ikewire.Parse(p.Data)
+		if err != nil || len(m.Payloads) != 1 || len(p.Data) >= len(hello(t, nil))+32 {
+			t.Errorf("answer %x: %v", p.Data, err)
+		}
+	}
+	for _, good := range []*ike.CookieSecret{&now, &last} {
+		take(r, there, 500, hello(t, good))
+	}
+	take(r, there, 500, request(t, ikewire.IKEAuth)) // no first message
+	if c := r.Counters(); c.Taken != 3 || len(plain.sent) != 2 {
+		t.Errorf("%+v", c)
+	}
+	r.Attach(false)
+	take(r, there, 500, hello(t, nil))
+	if len(plain.sent) != 2 {
+		t.Error("answered without a controller")
+	}
 }
 
 func TestMemoryIsBounded(t *testing.T) {

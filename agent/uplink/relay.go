@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/sallyport/agent/relay"
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
+	"sallyport.dev/sallyport/services/protocol/ike"
 )
 
 // IKERelay has the sockets of IKE, as relay.Relay has.
@@ -24,6 +25,8 @@ type IKERelay interface {
 	Next(ctx context.Context) (relay.Datagram, error)
 	// Send sends one of the controller's.
 	Send(d relay.Datagram) error
+	// SetGuard says how first messages are treated.
+	SetGuard(g relay.Guard)
 	// Source is the host's own address on the way to another one; invalid when there is no way.
 	Source(remote netip.Addr) netip.Addr
 }
@@ -91,7 +94,20 @@ func (u *Uplink) relay(ctx context.Context, conn grpc.ClientConnInterface, numbe
 			}
 			continue
 		}
+		if g := m.GetGuard(); g != nil {
+			u.config.IKE.SetGuard(guard(g))
+			continue
+		}
 		u.relayDown(m)
+	}
+}
+
+// guard translates the controller's word about cookies.
+func guard(g *fleetv1.CookieGuard) relay.Guard {
+	return relay.Guard{
+		Demanded: g.GetDemanded() && len(g.GetSecret()) > 0,
+		Now:      ike.CookieSecret{Version: uint8(g.GetVersion()), Key: g.GetSecret()},
+		Last:     ike.CookieSecret{Version: uint8(g.GetVersion() - 1), Key: g.GetLastSecret()},
 	}
 }
 

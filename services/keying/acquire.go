@@ -1,6 +1,7 @@
 package keying
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -20,11 +21,12 @@ func (r *reign) acquire(host, uid string) {
 	if err != nil || spec.GetStart() != "trap" && spec.GetLost() != "trap" || !r.wished(name, id) {
 		return
 	}
-	for _, a := range r.associations(func(a *association) bool { return a.peer() == name && a.live() }) {
-		if a.host == host && a.established() {
-			r.running.Go(func() { a.order(func(a *association, now time.Time) error { return a.makeChild(child, now) }) })
+	if all := r.associations(func(a *association) bool { return a.peer() == name && a.live() }); len(all) > 0 {
+		at := slices.IndexFunc(all, func(a *association) bool { return a.host == host && a.established() })
+		if at >= 0 { // else it is being called
+			r.running.Go(func() { all[at].order(func(a *association, now time.Time) error { return a.makeChild(child, now) }) })
 		}
-		return // or it is being called
+		return
 	}
 	if !r.calls.due(name, r.now()) {
 		return

@@ -71,6 +71,7 @@ func (r *reign) watchPeers() {
 		case <-r.ctx.Done():
 			return
 		}
+		r.guardAgents()
 		r.eachPeer(func(name string, p *operatorv1.Peer) {
 			uid, err := plan.ParseUID(p.GetMetadata().GetUid())
 			if err == nil && p.GetSpec().GetStart() == "always" && r.wished(name, uid) && r.calls.due(name, r.now()) {

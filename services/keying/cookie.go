@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 	"sallyport.dev/sallyport/services/protocol/ike"
 )
 
@@ -26,6 +27,26 @@ func (c *cookies) turn(now time.Time) {
 		rand.Read(key) // never fails
 		c.last, c.now, c.since = c.now, ike.CookieSecret{Version: c.now.Version + 1, Key: key}, now
 	}
+}
+
+// guard is what agents are told.
+func (c *cookies) guard(now time.Time, demanded bool) *fleetv1.CookieGuard {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !demanded {
+		return &fleetv1.CookieGuard{}
+	}
+	c.turn(now)
+	return &fleetv1.CookieGuard{Demanded: true, Version: uint32(c.now.Version), Secret: c.now.Key, LastSecret: c.last.Key}
+}
+
+// guardAgents has agents demand cookies while many IKE SAs are half open, and lets them be again when few are.
+func (r *reign) guardAgents() {
+	r.mu.Lock()
+	begun := len(r.begun)
+	r.mu.Unlock()
+	demanded := begun >= cookiesFrom || begun >= cookiesFrom/2 && r.relays.guarded()
+	r.relays.setGuard(r.cookies.guard(r.now(), demanded))
 }
 
 // pass reports whether an IKE_SA_INIT request brings a good cookie. It demands one if not.

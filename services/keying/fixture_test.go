@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -225,6 +226,8 @@ type agent struct {
 	up   chan *fleetv1.RelayIKERequest
 	down chan *fleetv1.RelayIKEResponse
 	over chan error
+	// guard is what the controller has said of cookies.
+	guard atomic.Pointer[fleetv1.CookieGuard]
 }
 
 func (a *agent) Context() context.Context     { return a.ctx }
@@ -244,6 +247,10 @@ func (a *agent) Send(m *fleetv1.RelayIKEResponse) error {
 		a.up <- &fleetv1.RelayIKERequest{Message: &fleetv1.RelayIKERequest_Path{Path: &fleetv1.HostPath{
 			RemoteAddress: find.GetRemoteAddress(), LocalAddress: gateway.AsSlice(),
 		}}}
+		return nil
+	}
+	if g := m.GetGuard(); g != nil {
+		a.guard.Store(g)
 		return nil
 	}
 	select {

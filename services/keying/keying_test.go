@@ -253,6 +253,10 @@ func TestCookiesUnderLoad(t *testing.T) {
 	if begun > cookiesFrom {
 		t.Errorf("%d IKE SAs were begun without a cookie", begun)
 	}
+	f.eventually("the agents are to demand cookies", func() bool { return f.agent.guard.Load().GetDemanded() })
+	if g := f.agent.guard.Load(); len(g.GetSecret()) != 32 {
+		t.Errorf("a secret of %d bytes", len(g.GetSecret()))
+	}
 	r := f.remote()
 	r.call()
 	r.until("the peer, which brings its cookie, is authenticated", func() bool { return r.up })

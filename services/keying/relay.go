@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
 	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
@@ -23,6 +24,7 @@ const maxUnsent = 512
 type relays struct {
 	mu     sync.Mutex
 	byHost map[string]*relay
+	guard  *fleetv1.CookieGuard // what all were told; nil: nothing
 }
 
 // relay is one stream.
@@ -149,7 +151,38 @@ func (s *relays) enter(l *relay) bool {
 		old.over(errNewerRelay)
 	}
 	s.byHost[l.host] = l
+	if s.guard.GetDemanded() {
+		l.tellGuard(s.guard)
+	}
 	return true
+}
+
+// setGuard tells all agents how to treat first messages, when that is new.
+func (s *relays) setGuard(g *fleetv1.CookieGuard) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if proto.Equal(s.guard, g) || s.guard == nil && !g.GetDemanded() {
+		return
+	}
+	s.guard = g
+	for _, l := range s.byHost {
+		l.tellGuard(g)
+	}
+}
+
+// guarded reports whether agents demand cookies.
+func (s *relays) guarded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.guard.GetDemanded()
+}
+
+// tellGuard tells one agent. What does not fit into its queue is told with the next secret.
+func (l *relay) tellGuard(g *fleetv1.CookieGuard) {
+	select {
+	case l.out <- &fleetv1.RelayIKEResponse{Message: &fleetv1.RelayIKEResponse_Guard{Guard: g}}:
+	default:
+	}
 }
 
 func (s *relays) exit(l *relay) {

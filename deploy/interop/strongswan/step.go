@@ -18,19 +18,24 @@ type step func(ctx context.Context, r *run) error
 // vocabulary is what steps can say.
 func vocabulary() map[string]step {
 	return map[string]step{
-		"we call":                    weCall,
-		"we call in vain":            weCallInVain,
-		"they call":                  theyCall,
-		"they call in vain":          theyCallInVain,
-		"one child is up":            func(ctx context.Context, r *run) error { _, err := r.counts(ctx, 1, 1); return err },
-		"two children are up":        func(ctx context.Context, r *run) error { _, err := r.counts(ctx, 1, 2); return err },
-		"nothing is up":              func(ctx context.Context, r *run) error { _, err := r.counts(ctx, 0, 0); return err },
-		"traffic passes":             trafficPasses,
-		"nothing passes":             nothingPasses,
-		"we rekey the child":         rekeys(false, weDo("peer", "rekey", peerName)),
-		"they rekey the child":       rekeys(false, theyDo("--rekey", "--child", childName)),
-		"we rekey the IKE SA":        rekeys(true, weDo("peer", "rekey", peerName, "--ike")),
-		"they rekey the IKE SA":      rekeys(true, theyDo("--rekey", "--ike", peerName)),
+		"we call":               weCall,
+		"we call in vain":       weCallInVain,
+		"they call":             theyCall,
+		"they call in vain":     theyCallInVain,
+		"one child is up":       func(ctx context.Context, r *run) error { _, err := r.counts(ctx, 1, 1); return err },
+		"two children are up":   func(ctx context.Context, r *run) error { _, err := r.counts(ctx, 1, 2); return err },
+		"nothing is up":         func(ctx context.Context, r *run) error { _, err := r.counts(ctx, 0, 0); return err },
+		"traffic passes":        trafficPasses,
+		"nothing passes":        nothingPasses,
+		"we rekey the child":    rekeys(false, weDo("peer", "rekey", peerName)),
+		"they rekey the child":  rekeys(false, theyDo("--rekey", "--child", childName)),
+		"we rekey the IKE SA":   rekeys(true, weDo("peer", "rekey", peerName, "--ike")),
+		"they rekey the IKE SA": rekeys(true, theyDo("--rekey", "--ike", peerName)),
+		"both rekey the child at once": rekeys(false, atOnce(
+			weDo("peer", "rekey", peerName), theyDo("--rekey", "--child", childName))),
+		"both rekey the IKE SA at once": rekeys(true, atOnce(
+			weDo("peer", "rekey", peerName, "--ike"), theyDo("--rekey", "--ike", peerName))),
+		"the IKE SA is replaced":     rekeys(true, func(context.Context, *run) error { return nil }),
 		"the child is rekeyed":       rekeys(false, func(context.Context, *run) error { return nil }),
 		"we take it down":            weDo("peer", "down", peerName),
 		"they take it down":          theyDo("--terminate", "--ike", peerName),
@@ -42,7 +47,6 @@ func vocabulary() map[string]step {
 		"the controller is killed":   func(ctx context.Context, r *run) error { return r.Lab.KillController(ctx) },
 		"the controller starts":      func(ctx context.Context, r *run) error { return r.Lab.StartController(ctx) },
 		"the agent is restarted":     restartAgent,
-		"the child has gone round":   func(ctx context.Context, r *run) error { _, err := r.counts(ctx, 1, 1); return err },
 		"the IKE SA has no children": func(ctx context.Context, r *run) error { _, err := r.counts(ctx, 1, 0); return err },
 	}
 }
@@ -147,6 +151,15 @@ func rekeys(ofIKE bool, do step) step {
 			}
 			return nil
 		})
+	}
+}
+
+// atOnce takes two steps at the same time.
+func atOnce(a, b step) step {
+	return func(ctx context.Context, r *run) error {
+		other := make(chan error, 1)
+		go func() { other <- b(ctx, r) }()
+		return errors.Join(a(ctx, r), <-other)
 	}
 }
 
