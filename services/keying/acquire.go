@@ -24,14 +24,14 @@ func (r *reign) acquire(host, uid string) {
 	if all := r.associations(func(a *association) bool { return a.peer() == name && a.live() }); len(all) > 0 {
 		at := slices.IndexFunc(all, func(a *association) bool { return a.host == host && a.established() })
 		if at >= 0 { // else it is being called
-			r.running.Go(func() { all[at].order(func(a *association, now time.Time) error { return a.makeChild(child, now) }) })
+			r.spawn(func() { all[at].order(func(a *association, now time.Time) error { return a.makeChild(child, now) }) })
 		}
 		return
 	}
 	if !r.calls.due(name, r.now()) {
 		return
 	}
-	r.running.Go(func() {
+	r.spawn(func() {
 		if err := r.call(name, spec); err != nil {
 			r.calls.ended(name, r.now(), false)
 			r.records.fail(name, r.now(), "traffic wants it, and it cannot be called: "+err.Error())

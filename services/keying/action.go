@@ -49,7 +49,7 @@ func (a *association) do(action ike.Action) error {
 
 // answer gives a command back to the machine, from another goroutine than its own.
 func (a *association) answer(c ike.Command) {
-	a.r.running.Go(func() { a.command(c) })
+	a.r.spawn(func() { a.command(c) })
 }
 
 // verify has the peer's claim checked. The machine gets the policy of whoever it is.
@@ -59,7 +59,7 @@ func (a *association) verify(q ike.VerifyPeer) {
 	if initiator { // we have called this one, and nobody else may answer
 		claim.Candidates = a.r.candidate(a.peer())
 	}
-	a.r.running.Go(func() {
+	a.r.spawn(func() {
 		verdict := a.r.config.Authenticator.Verify(a.r.ctx, claim)
 		result := ike.PeerVerified{ID: q.ID, Accepted: verdict.Peer != "", Reason: verdict.Reason}
 		chosen := a.r.candidate(verdict.Peer)
@@ -91,7 +91,7 @@ func (a *association) sign(q ike.SignAUTH) {
 		a.answer(ike.AUTHSigned{ID: q.ID, Failed: "the peer has just been deleted"})
 		return
 	}
-	a.r.running.Go(func() {
+	a.r.spawn(func() {
 		a.command(a.r.config.Authenticator.Sign(a.r.ctx, Proof{Question: q, Host: a.host, Peer: peer[0]}))
 	})
 }
@@ -116,9 +116,9 @@ func (a *association) establish(x ike.Established) {
 	}
 	if old := a.replaces; old != nil {
 		a.replaces = nil
-		r.running.Go(func() { old.close("reauthenticated") })
+		r.spawn(func() { old.close("reauthenticated") })
 	}
-	r.running.Go(func() { r.complete(a, x.Initiator) })
+	r.spawn(func() { r.complete(a, x.Initiator) })
 }
 
 // initialContact ends the other IKE SAs of the same two identities at the same host: the peer has forgotten them
@@ -130,7 +130,7 @@ func (r *reign) initialContact(a *association, x ike.Established) {
 			ikeid.Equal(s.LocalID, x.LocalID) && ikeid.Equal(s.RemoteID, x.RemoteID)
 	})
 	for _, o := range others {
-		r.running.Go(func() {
+		r.spawn(func() {
 			o.order(func(o *association, _ time.Time) error {
 				o.giveUp("INITIAL_CONTACT: the peer has forgotten it")
 				return nil

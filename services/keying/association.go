@@ -68,7 +68,7 @@ func (r *reign) start(a *association) {
 	r.byName[a.name] = a
 	r.mu.Unlock()
 	a.index()
-	r.running.Go(a.run)
+	r.spawn(a.run)
 }
 
 // packet hands a datagram over. When too many wait, it is lost.
@@ -169,6 +169,7 @@ func (a *association) act() {
 		return
 	}
 	a.retryAt = time.Time{}
+	a.index() // what is sent may be answered at once
 	for actions := a.machine.Actions(); len(actions) > 0; actions = a.machine.Actions() {
 		if err := a.do(actions[0]); err != nil {
 			a.fail(err)

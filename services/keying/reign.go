@@ -21,20 +21,22 @@ import (
 type reign struct {
 	config  Config
 	ctx     context.Context
+	cancel  context.CancelCauseFunc
 	fence   store.Compare
 	token   uint32 // fencing token of the IVs
 	relays  relays
 	records *records
 	cookies cookies
 	calls   *calls
-	nudged  chan struct{} // capacity 1: it is time to look at all peers
-	running sync.WaitGroup
+	nudged  chan struct{}  // capacity 1: it is time to look at all peers
+	running sync.WaitGroup // see spawn
 
 	mu     sync.Mutex
 	bySPI  map[ikewire.IKESPI]*association
 	begun  map[beginning]*association // by their first message, until the peer is authenticated
 	byName map[string]*association
 	bySA   map[plan.SAID]*association
+	over   bool // nothing new is begun
 }
 
 // beginning is what an IKE_SA_INIT request is known again by.
@@ -45,13 +47,16 @@ type beginning struct {
 }
 
 func newReign(ctx context.Context, c Config, fence store.Compare) (*reign, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	r := &reign{
-		config: c, ctx: ctx, fence: fence, relays: relays{byHost: make(map[string]*relay)}, records: newRecords(), calls: newCalls(),
+		config: c, ctx: ctx, cancel: cancel, fence: fence, relays: relays{byHost: make(map[string]*relay)}, records: newRecords(), calls: newCalls(),
 		nudged: make(chan struct{}, 1), bySPI: make(map[ikewire.IKESPI]*association), begun: make(map[beginning]*association),
 		byName: make(map[string]*association), bySA: make(map[plan.SAID]*association),
 	}
 	var err error
-	r.token, err = r.nextToken()
+	if r.token, err = r.nextToken(); err != nil {
+		cancel(err)
+	}
 	return r, err
 }
 
@@ -89,7 +94,7 @@ func (r *reign) commit(t store.Txn) (int64, error) {
 
 // run takes up what the forerunner left, and follows the store, until the leadership ends.
 func (r *reign) run() error {
-	defer r.running.Wait()
+	defer r.end()
 	head, err := r.config.Store.HeadRevision(r.ctx)
 	if err != nil {
 		return err
@@ -102,7 +107,7 @@ func (r *reign) run() error {
 	if err := r.restore(sub.Start()); err != nil {
 		return err
 	}
-	r.running.Go(r.watchPeers)
+	r.spawn(r.watchPeers)
 	r.config.Log.Info("peers are keyed here", "token", r.token, "ike_sas", r.count())
 	r.nudge()
 	for {
@@ -115,6 +120,24 @@ func (r *reign) run() error {
 		}
 		r.changed(batch)
 	}
+}
+
+// spawn runs f as a part of the reign, unless that is over.
+func (r *reign) spawn(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over {
+		r.running.Go(f)
+	}
+}
+
+// end ends all that runs, and waits for it.
+func (r *reign) end() {
+	r.cancel(errDeposed)
+	r.mu.Lock()
+	r.over = true
+	r.mu.Unlock()
+	r.running.Wait()
 }
 
 // prefixes are the keys that a reign follows.

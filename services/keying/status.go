@@ -16,7 +16,7 @@ func (r *reign) tell(name, how string) {
 		return
 	}
 	now := timestamppb.New(r.now())
-	r.running.Go(func() {
+	r.spawn(func() {
 		if err := r.writeStatus(name, &operatorv1.PeerStatus{Exchange: how, ExchangeTime: now}); err != nil && r.ctx.Err() == nil {
 			r.config.Log.Debug("a peer's status was not written", "peer", name, "err", err)
 		}

@@ -91,7 +91,7 @@ func (r *reign) newEpoch(host string) {
 		return
 	}
 	for _, a := range r.associations(func(a *association) bool { return a.host == host && a.established() }) {
-		r.running.Go(func() {
+		r.spawn(func() {
 			a.order(func(a *association, now time.Time) error {
 				for number, c := range a.children {
 					if string(c.record.GetEpoch()) == string(e.GetEpoch()) || !c.dropAt.IsZero() {
@@ -115,7 +115,7 @@ func (r *reign) peerChanged(name string, c store.Change) {
 	another := c.Old != nil && c.New != nil && store.Decode(*c.New, &after) == nil && before.GetMetadata().GetUid() != after.GetMetadata().GetUid()
 	if c.New == nil || another || store.Decode(*c.New, &after) != nil {
 		for _, a := range all {
-			r.running.Go(func() { a.close("the peer was deleted") })
+			r.spawn(func() { a.close("the peer was deleted") })
 		}
 		return
 	}
@@ -125,10 +125,10 @@ func (r *reign) peerChanged(name string, c store.Change) {
 	}
 	for _, a := range all {
 		if !sameIKE(before.GetSpec(), after.GetSpec()) || !serves(after.GetSpec(), a.host) {
-			r.running.Go(func() { a.close("the peer's spec was changed") })
+			r.spawn(func() { a.close("the peer's spec was changed") })
 			continue
 		}
-		r.running.Go(func() {
+		r.spawn(func() {
 			if policy, err := r.policy(Candidate{name, after.GetSpec()}, a.host, a.status().Path.Local.Addr()); err == nil && a.command(ike.SetPolicy{Policy: policy}) {
 				r.complete(a, true)
 			}
