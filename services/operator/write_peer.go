@@ -131,17 +131,7 @@ func (d *draft) buryEntry(host string, child plan.UID) error {
 		return err
 	}
 	var entry controllerv1.PeerEntry
-	if revision, err := d.get(key, &entry); err != nil || revision == 0 {
-		return err
-	}
-	hostKey := keyPrefix(kindHost) + host
-	if _, there := d.snapshot.Get(hostKey); !there {
-		d.compare(store.Unchanged(hostKey, 0))
-		d.delete(key) // nobody is there to hold any
-		return nil
-	}
-	entry.Deleting = true
-	return d.put(key, &entry)
+	return d.bury(host, key, &entry, func() { entry.Deleting = true })
 }
 
 func (d *draft) deletePeer(name string, revision int64) (*operatorv1.Peer, error) {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sallyport.dev/sallyport/deploy/lab"
 )
 
 // step is one step of a scenario.
@@ -46,6 +48,8 @@ func vocabulary() map[string]step {
 		"we notice that it is gone":  weNotice,
 		"the controller is killed":   func(ctx context.Context, r *run) error { return r.Lab.KillController(ctx) },
 		"the controller starts":      func(ctx context.Context, r *run) error { return r.Lab.StartController(ctx) },
+		"their address changes":      theirAddress("10.99.0.77/24", "10.99.0.12/24"),
+		"their address changes back": theirAddress("10.99.0.12/24", "10.99.0.77/24"),
 		"the agent is restarted":     restartAgent,
 		"the IKE SA has no children": func(ctx context.Context, r *run) error { _, err := r.counts(ctx, 1, 0); return err },
 	}
@@ -151,6 +155,15 @@ func rekeys(ofIKE bool, do step) step {
 			}
 			return nil
 		})
+	}
+}
+
+// theirAddress gives strongSwan's gateway another address in the place of one.
+func theirAddress(add, remove string) step {
+	return func(ctx context.Context, r *run) error {
+		const script = "ip address add %s dev eth0 && ip address del %s dev eth0 && ip route replace default via 10.99.0.254"
+		_, err := r.Lab.Exec(ctx, lab.HostName(2), "sh", "-e", "-c", fmt.Sprintf(script, add, remove))
+		return err
 	}
 }
 
