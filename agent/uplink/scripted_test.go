@@ -40,6 +40,7 @@ type controller struct {
 	ca      *authority
 	lis     *bufconn.Listener
 	streams chan *session
+	relays  *relays
 
 	mu     sync.Mutex
 	key    crypto.Signer // of the host, as enrolled
@@ -59,10 +60,12 @@ type session struct {
 func newController(t *testing.T) *controller {
 	t.Helper()
 	c := &controller{t: t, ca: newAuthority(t), lis: bufconn.Listen(1 << 20), streams: make(chan *session)}
+	c.relays = &relays{streams: make(chan fleetv1.RelayService_RelayIKEServer), over: make(chan struct{})}
 	c.bundle = [][]byte{c.ca.root}
 	server := grpc.NewServer()
 	fleetv1.RegisterSyncServiceServer(server, c)
 	fleetv1.RegisterEnrolmentServiceServer(server, c)
+	fleetv1.RegisterRelayServiceServer(server, c.relays)
 	go func() { _ = server.Serve(c.lis) }()
 	t.Cleanup(server.Stop)
 	return c
