@@ -53,10 +53,9 @@ type held[T any] struct {
 // Database is the SAs of one epoch. NewDatabase makes it. The caller locks it; the
 // workers that carry packets read a View.
 type Database[T any] struct {
-	held     map[[16]byte]held[T]   // by ID
-	inbound  map[key][16]byte       // IDs
-	outbound map[[16]byte][]held[T] // by pair, ascending generations
-	highest  map[half]newest        // never forgotten in an epoch
+	held     map[[16]byte]*held[T]   // by ID
+	outbound map[[16]byte][]*held[T] // by pair, ascending generations
+	highest  map[half]newest         // never forgotten in an epoch
 	view     View[T]
 }
 
@@ -69,9 +68,8 @@ type newest struct {
 // NewDatabase returns an empty database: of a new epoch, in which nothing is burnt.
 func NewDatabase[T any]() *Database[T] {
 	return &Database[T]{
-		held:     make(map[[16]byte]held[T]),
-		inbound:  make(map[key][16]byte),
-		outbound: make(map[[16]byte][]held[T]),
+		held:     make(map[[16]byte]*held[T]),
+		outbound: make(map[[16]byte][]*held[T]),
 		highest:  make(map[half]newest),
 	}
 }
@@ -101,21 +99,28 @@ func (d *Database[T]) Install(sa SA, create func() (T, error)) (installed bool, 
 	if sa.ID == highest.id { // gone, and its sequence numbers were used
 		return false, fmt.Errorf("%w: %x comes again as generation %d", ErrIDClash, sa.ID, sa.Generation)
 	}
-	if other, ok := d.inbound[sa.key()]; ok && sa.Direction == Inbound {
-		return false, fmt.Errorf("%w: %#08x is %x's", ErrSPIClash, sa.SPI, other)
+	if sa.Direction == Inbound && d.view.has(sa.key()) {
+		return false, fmt.Errorf("%w: %#08x is %x's", ErrSPIClash, sa.SPI, d.owner(sa.key()))
 	}
 	value, err := create()
 	if err != nil {
 		return false, err
 	}
-	h := held[T]{sa, value}
+	h := &held[T]{sa, value}
 	d.held[sa.ID] = h
 	d.highest[half] = newest{sa.Generation, sa.ID}
-	if sa.Direction == Inbound {
-		d.inbound[sa.key()] = sa.ID
-	}
 	d.show(h)
 	return true, nil
+}
+
+// owner is the ID of the inbound SA that has a key. It looks at all: only an error asks for it.
+func (d *Database[T]) owner(k key) [16]byte {
+	for id, h := range d.held {
+		if h.sa.Direction == Inbound && h.sa.key() == k {
+			return id
+		}
+	}
+	return [16]byte{}
 }
 
 // Remove takes an SA out and returns its state, or false when it is not held. Its
@@ -126,9 +131,6 @@ func (d *Database[T]) Remove(id [16]byte) (value T, ok bool) {
 		return value, false
 	}
 	delete(d.held, id)
-	if h.sa.Direction == Inbound {
-		delete(d.inbound, h.sa.key())
-	}
 	d.hide(h)
 	return h.value, true
 }
@@ -136,7 +138,11 @@ func (d *Database[T]) Remove(id [16]byte) (value T, ok bool) {
 // Get returns an SA and its state by ID.
 func (d *Database[T]) Get(id [16]byte) (SA, T, bool) {
 	h, ok := d.held[id]
-	return h.sa, h.value, ok
+	if !ok {
+		var none T
+		return SA{}, none, false
+	}
+	return h.sa, h.value, true
 }
 
 // Len is the number of SAs held.
