@@ -23,7 +23,7 @@ var (
 	ErrReservedSPI = errors.New("sad: SPI is reserved")
 	// ErrSPIClash: another live inbound SA has the SPI, and the same destination and source if any.
 	ErrSPIClash = errors.New("sad: SPI is taken by another inbound SA")
-	// ErrIDClash: an SA of the same ID is held that differs in more than its lifetime, or was the pair's
+	// ErrIDClash: an SA of the same ID is held that differs, or was the pair's
 	// newest under another generation: its key would be used from sequence number 1 again.
 	ErrIDClash = errors.New("sad: another SA of the same ID is or was installed")
 )
@@ -75,9 +75,8 @@ func NewDatabase[T any]() *Database[T] {
 }
 
 // Install adds an SA with the state that create returns. When it holds the SA already
-// (the same ID, whatever its lifetime) it does nothing, does not call create, and
-// returns false and nil: the caller acknowledges and touches no counter, window or
-// deadline.
+// it does nothing, does not call create, and returns false and nil: the caller acknowledges
+// and touches no counter, window or deadline.
 //
 // Errors, upon which nothing has changed: ErrSA, ErrReservedSPI, ErrIDClash,
 // *BurntError, ErrSPIClash, or create's own.
@@ -86,7 +85,7 @@ func (d *Database[T]) Install(sa SA, create func() (T, error)) (installed bool, 
 		return false, err
 	}
 	if h, ok := d.held[sa.ID]; ok {
-		if !h.sa.same(sa) {
+		if h.sa != sa {
 			return false, fmt.Errorf("%w: %x", ErrIDClash, sa.ID)
 		}
 		return false, nil
