@@ -2,19 +2,22 @@ package aesgcm
 
 import (
 	"bytes"
+	"crypto/aes"
 	"crypto/cipher"
+	"errors"
 	"math/rand/v2"
 	"testing"
 )
 
+// implementation is one of those that New chooses from.
 type implementation struct {
 	name string
 	make func(key []byte) (cipher.AEAD, error)
 }
 
-// implementations are both that New chooses from. Tests of the one that this machine does not have are skipped.
 var implementations = []implementation{{"assembly", newAssembled}, {"standard", newStandard}}
 
+// new skips the test if this machine does not have the implementation.
 func (i implementation) new(tb testing.TB, key []byte) cipher.AEAD {
 	tb.Helper()
 	aead, err := i.make(key)
@@ -22,43 +25,116 @@ func (i implementation) new(tb testing.TB, key []byte) cipher.AEAD {
 		tb.Fatal(err)
 	}
 	if aead == nil {
-		tb.Skipf("no %s here", i.name)
+		tb.Skip("the CPU, or the build, has no assembly")
 	}
 	return aead
 }
 
 // both returns the assembly and the standard library by one key.
-func both(tb testing.TB, key []byte) (aead, standard cipher.AEAD) {
+func both(tb testing.TB, key []byte) (assembly, standard cipher.AEAD) {
 	tb.Helper()
 	return implementations[0].new(tb, key), implementations[1].new(tb, key)
 }
 
-// random is reproducible, and good enough for keys of tests.
-func random(seed byte) *rand.ChaCha8 { return rand.NewChaCha8([32]byte{seed}) }
+var keyLens = []int{16, 24, 32}
 
-func take(r *rand.ChaCha8, n int) []byte {
+// random is a source of bytes that are the same in each run.
+type random struct{ *rand.ChaCha8 }
+
+func newRandom() random { return random{rand.NewChaCha8([32]byte{'a', 'e', 's', 'g', 'c', 'm'})} }
+
+func (r random) bytes(n int) []byte {
 	b := make([]byte, n)
 	r.Read(b)
 	return b
 }
 
-var keyLens = []int{16, 24, 32}
-
-func TestQuick(t *testing.T) {
-	r := random(1)
-	for _, kl := range keyLens {
-		for n := range 1300 {
-			a, s := both(t, take(r, kl))
-			nonce, p, aad := take(r, 12), take(r, n), take(r, n%40)
-			want := s.Seal(nil, nonce, p, aad)
-			got := a.Seal(nil, nonce, p, aad)
-			if !bytes.Equal(got, want) {
-				t.Fatalf("%d %d:\n%x\n%x", kl, n, got, want)
+func TestNew(t *testing.T) {
+	for n := range 40 {
+		aead, err := New(make([]byte, n))
+		if n == 16 || n == 24 || n == 32 {
+			if err != nil || aead.NonceSize() != 12 || aead.Overhead() != 16 {
+				t.Errorf("key of %d bytes: %v", n, err)
 			}
-			o, err := a.Open(nil, nonce, want, aad)
-			if err != nil || !bytes.Equal(o, p) {
-				t.Fatalf("open %d %d: %v\n%x\n%x", kl, n, err, o, p)
-			}
+			continue
 		}
+		if wrong, ok := errors.AsType[aes.KeySizeError](err); !ok || int(wrong) != n || aead != nil {
+			t.Errorf("key of %d bytes: %v, %v", n, aead, err)
+		}
+	}
+}
+
+// New does not keep the key, which the caller may clear.
+func TestKeyIsCopied(t *testing.T) {
+	for _, impl := range implementations {
+		t.Run(impl.name, func(t *testing.T) {
+			key, nonce := newRandom().bytes(16), make([]byte, nonceSize)
+			aead := impl.new(t, key)
+			before := aead.Seal(nil, nonce, key, nil)
+			copied := bytes.Clone(key)
+			clear(key)
+			if after := aead.Seal(nil, nonce, copied, nil); !bytes.Equal(before, after) {
+				t.Error("the cipher has changed with the caller's key")
+			}
+		})
+	}
+}
+
+// What dst has before is kept, and there is no allocation where it has room.
+func TestAppends(t *testing.T) {
+	for _, impl := range implementations {
+		t.Run(impl.name, func(t *testing.T) {
+			r := newRandom()
+			aead := impl.new(t, r.bytes(32))
+			nonce, text, aad := r.bytes(nonceSize), r.bytes(99), r.bytes(12)
+			plain := aead.Seal(nil, nonce, text, aad)
+			for _, room := range []int{0, 3, 200} {
+				dst := append(make([]byte, 0, 3+room), "abc"...)
+				sealed := aead.Seal(dst, nonce, text, aad)
+				if string(sealed[:3]) != "abc" || !bytes.Equal(sealed[3:], plain) {
+					t.Errorf("sealed %x", sealed)
+				}
+				opened, err := aead.Open(dst, nonce, plain, aad)
+				if err != nil || string(opened[:3]) != "abc" || !bytes.Equal(opened[3:], text) {
+					t.Errorf("opened %x, %v", opened, err)
+				}
+			}
+			space := make([]byte, 0, 200)
+			if n := testing.AllocsPerRun(100, func() {
+				sealed := aead.Seal(space, nonce, text, aad)
+				if _, err := aead.Open(sealed[:0], nonce, sealed, aad); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := aead.Open(space, nonce, plain, text); err == nil {
+					t.Fatal("opened with other additional data")
+				}
+			}); n != 0 {
+				t.Errorf("%v allocations", n)
+			}
+		})
+	}
+}
+
+func panics(f func()) (did bool) {
+	defer func() { did = recover() != nil }()
+	f()
+	return false
+}
+
+func TestNonceLength(t *testing.T) {
+	for _, impl := range implementations {
+		t.Run(impl.name, func(t *testing.T) {
+			aead := impl.new(t, make([]byte, 16))
+			sealed := aead.Seal(nil, make([]byte, nonceSize), nil, nil)
+			for n := range 17 {
+				nonce := make([]byte, n)
+				if got := panics(func() { aead.Seal(nil, nonce, nil, nil) }); got != (n != nonceSize) {
+					t.Errorf("Seal, %d bytes: panics: %v", n, got)
+				}
+				if got := panics(func() { aead.Open(nil, nonce, sealed, nil) }); got != (n != nonceSize) {
+					t.Errorf("Open, %d bytes: panics: %v", n, got)
+				}
+			}
+		})
 	}
 }
