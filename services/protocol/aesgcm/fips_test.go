@@ -1,3 +1,5 @@
+//go:build !purego
+
 package aesgcm
 
 import (
@@ -12,7 +14,7 @@ import (
 
 const fipsChild = "SALLYPORT_AESGCM_FIPS_CHILD"
 
-// In FIPS 140 mode, which a process has from its start, New gives what the standard library has, or the standard library's
+// In FIPS 140 mode, which purego excludes, and which a process has from its start, New gives what the standard library has, or the standard library's
 // refusal; else the assembly, where there is one.
 func TestFIPSMode(t *testing.T) {
 	if os.Getenv(fipsChild) != "" {
