@@ -1,10 +1,10 @@
-// What seal_amd64.s and open_amd64.s share. Block k of four is lane k of a ZMM register.
+// The registers and the arithmetic that all of the assembly shares. Of four blocks in a ZMM register, lane 0 has the first.
 //
 // Sources: FIPS 197 for AES, NIST SP 800-38D for GCM, RFC 8452 appendix A for GHASH as POLYVAL of byte-reversed
 // blocks. Summing products by descending powers of H before one reduction: Gueron and Kounavis, "Intel Carry-Less
 // Multiplication Instruction and its Usage for Computing the GCM Mode", 2010.
 
-// type key: powers are POLYVAL's H^20 to H^1, then come the round keys and their number less one.
+// Offsets in type key.
 #define KEY_H16    64
 #define KEY_H1     304
 #define KEY_ROUNDS 320
@@ -35,6 +35,16 @@
 #define P1    Z29
 #define P2    Z30
 #define P3    Z31 // H^4 to H^1
+
+// UNFIT jumps to bad if b, of bn bytes, overlaps a, of an bytes. It takes BX.
+#define UNFIT(a, an, b, bn, bad) \
+	MOVQ b, BX; \
+	SUBQ a, BX; \
+	CMPQ BX, an; \
+	JB bad; \
+	NEGQ BX; \
+	CMPQ BX, bn; \
+	JB bad
 
 // CONSTANTS sets what does not depend on arguments, once KEY is set.
 #define CONSTANTS \
@@ -176,55 +186,6 @@ done:
 	ANDQ $-16, p; \
 	NEGQ p; \
 	LEAQ KEY_H1(KEY)(p*1), p
-
-// What follows is AES of one to four registers: W1 to W4 begin, E1 to E4 are a round. The T forms take J0 along.
-#define W1 \
-	VBROADCASTI32X4 (ROUND), RK; \
-	VPXORQ RK, Z0, Z0
-#define W2 W1; VPXORQ RK, Z1, Z1
-#define W3 W2; VPXORQ RK, Z2, Z2
-#define W4 W3; VPXORQ RK, Z3, Z3
-
-#define E1(at) \
-	VBROADCASTI32X4 at, RK; \
-	VAESENC RK, Z0, Z0
-#define E2(at) E1(at); VAESENC RK, Z1, Z1
-#define E3(at) E2(at); VAESENC RK, Z2, Z2
-#define E4(at) E3(at); VAESENC RK, Z3, Z3
-
-#define TW0 VPXORQ (ROUND), X20, X20
-#define TW1 W1; VPXORQ X24, X20, X20
-#define TW2 W2; VPXORQ X24, X20, X20
-#define TW3 W3; VPXORQ X24, X20, X20
-#define TW4 W4; VPXORQ X24, X20, X20
-
-#define TE0(at) VAESENC at, X20, X20
-#define TE1(at) E1(at); VAESENC X24, X20, X20
-#define TE2(at) E2(at); VAESENC X24, X20, X20
-#define TE3(at) E3(at); VAESENC X24, X20, X20
-#define TE4(at) E4(at); VAESENC X24, X20, X20
-
-// ROUNDS1TO9 and ROUNDSMORE are all rounds but the last.
-#define ROUNDS1TO9(E) \
-	E(16(ROUND)); \
-	E(32(ROUND)); \
-	E(48(ROUND)); \
-	E(64(ROUND)); \
-	E(80(ROUND)); \
-	E(96(ROUND)); \
-	E(112(ROUND)); \
-	E(128(ROUND)); \
-	E(144(ROUND))
-
-#define ROUNDSMORE(E, done) \
-	CMPQ N, $12; \
-	JLT done; \
-	E(160(ROUND)); \
-	E(176(ROUND)); \
-	JEQ done; \
-	E(192(ROUND)); \
-	E(208(ROUND)); \
-done:
 
 // CONSTANTS' memory.
 DATA swap<>+0(SB)/8, $0x08090A0B0C0D0E0F

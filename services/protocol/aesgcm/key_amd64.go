@@ -9,7 +9,9 @@ import (
 )
 
 const (
-	powers    = 20 // of which the assembly uses 17: 16 blocks, and the one of their lengths behind them
+	// The assembly uses 17 powers, of 16 blocks and the lengths behind them. With 20, H^16 begins a cache line, and a key
+	// takes no more of the heap.
+	powers    = 20
 	maxRounds = 14
 )
 
@@ -17,7 +19,8 @@ const (
 // 8452's, modulo x^128 + x^127 + x^126 + x^121 + 1, in which GCM's hash needs no bit reversed.
 type element [2]uint64
 
-// key is all that a packet needs of a key, 568 bytes. The assembly knows this layout.
+// key is all that a packet needs of a key, 568 bytes. The assembly knows this layout; it may read, but does not use, up to
+// 48 bytes behind the powers.
 type key struct {
 	powers [powers]element         // of the hash subkey H, from the highest to H itself
 	round  [maxRounds + 1][16]byte // FIPS 197 section 5.2, those that there are

@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 #include "gcm_amd64.h"
-#include "tail_amd64.h"
+#include "text_amd64.h"
 
 // TAIL opens the last bytes, at least one, in as many registers as the names say. GHASH does not wait for AES here.
 #define TAIL(LOAD, COUNTER, HASHALL, W, E, FINAL, STORE, more) \

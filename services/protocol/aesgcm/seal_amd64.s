@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 #include "gcm_amd64.h"
-#include "tail_amd64.h"
+#include "text_amd64.h"
 
 // LAST4 ends AES of Z0 to Z3, writes the ciphertext, and leaves it in Z4 to Z7 for GHASH.
 #define LAST4 \

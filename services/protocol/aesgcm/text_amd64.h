@@ -1,3 +1,55 @@
+// What seal_amd64.s and open_amd64.s do with text: 256 bytes at a time, and then the tail of fewer than that, with J0 and
+// the block of lengths.
+
+// W1 to W4 begin AES of one to four registers, E1 to E4 are a round of it. The T forms take J0 along.
+#define W1 \
+	VBROADCASTI32X4 (ROUND), RK; \
+	VPXORQ RK, Z0, Z0
+#define W2 W1; VPXORQ RK, Z1, Z1
+#define W3 W2; VPXORQ RK, Z2, Z2
+#define W4 W3; VPXORQ RK, Z3, Z3
+
+#define E1(at) \
+	VBROADCASTI32X4 at, RK; \
+	VAESENC RK, Z0, Z0
+#define E2(at) E1(at); VAESENC RK, Z1, Z1
+#define E3(at) E2(at); VAESENC RK, Z2, Z2
+#define E4(at) E3(at); VAESENC RK, Z3, Z3
+
+#define TW0 VPXORQ (ROUND), X20, X20
+#define TW1 W1; VPXORQ X24, X20, X20
+#define TW2 W2; VPXORQ X24, X20, X20
+#define TW3 W3; VPXORQ X24, X20, X20
+#define TW4 W4; VPXORQ X24, X20, X20
+
+#define TE0(at) VAESENC at, X20, X20
+#define TE1(at) E1(at); VAESENC X24, X20, X20
+#define TE2(at) E2(at); VAESENC X24, X20, X20
+#define TE3(at) E3(at); VAESENC X24, X20, X20
+#define TE4(at) E4(at); VAESENC X24, X20, X20
+
+// ROUNDS1TO9 and ROUNDSMORE are all rounds but the last.
+#define ROUNDS1TO9(E) \
+	E(16(ROUND)); \
+	E(32(ROUND)); \
+	E(48(ROUND)); \
+	E(64(ROUND)); \
+	E(80(ROUND)); \
+	E(96(ROUND)); \
+	E(112(ROUND)); \
+	E(128(ROUND)); \
+	E(144(ROUND))
+
+#define ROUNDSMORE(E, done) \
+	CMPQ N, $12; \
+	JLT done; \
+	E(160(ROUND)); \
+	E(176(ROUND)); \
+	JEQ done; \
+	E(192(ROUND)); \
+	E(208(ROUND)); \
+done:
+
 // HASHROUNDS is ROUNDS1TO9 of four registers, mixed with the GHASH of the 16 blocks in Z4 to Z7, so that neither waits for
 // the other's latency. HASH comes in last.
 #define HASHROUNDS \
@@ -43,7 +95,7 @@
 	VMOVDQU64 (KEY_H16+128)(KEY), P2; \
 	VMOVDQU64 (KEY_H16+192)(KEY), P3
 
-// TAIL's steps for one to four registers, the last of them cut to K1. R8 is what POWERS gave.
+// The tail's steps for one to four registers of text, the last of them cut to K1's bytes. R8 is what POWERS gave.
 #define TCOUNTERS1 COUNTERS(Z0)
 #define TCOUNTERS2 TCOUNTERS1; COUNTERS(Z1)
 #define TCOUNTERS3 TCOUNTERS2; COUNTERS(Z2)
@@ -103,14 +155,3 @@
 	VPCLMULQDQ $0x01, X24, XHASH, X22; \
 	VPCLMULQDQ $0x10, X24, XHASH, X23; \
 	VPTERNLOGD $0x96, X22, X23, X26
-
-// UNFIT jumps to bad if b, of bn bytes, overlaps a, of an bytes. It takes BX.
-#define UNFIT(a, an, b, bn, bad) \
-	MOVQ b, BX; \
-	SUBQ a, BX; \
-	CMPQ BX, an; \
-	JB bad; \
-	NEGQ BX; \
-	CMPQ BX, bn; \
-	JB bad
-
