@@ -56,8 +56,12 @@ func (k *Keys) Rekey(s Suite, ni, nr []byte, spii, spir ikewire.IKESPI, secrets 
 	if err := checkInputs(s, ni, nr, secrets...); err != nil {
 		return nil, err
 	}
-	seed := k.Suite.PRF.Sum(nil, k.SKd, mixed(ni, nr, secrets)...)
-	return expand(s, seed, ni, nr, spii, spir)
+	return expand(s, k.seedOfRekey(ni, nr, secrets), ni, nr, spii, spir)
+}
+
+// seedOfRekey is SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | … | SK(n)).
+func (k *Keys) seedOfRekey(ni, nr []byte, secrets [][]byte) []byte {
+	return k.Suite.PRF.Sum(nil, k.SKd, mixed(ni, nr, secrets)...)
 }
 
 // ChildKeymat makes the key material of a Child SA, length bytes for each direction: what the
@@ -70,10 +74,9 @@ func (k *Keys) ChildKeymat(length int, ni, nr []byte, secrets ...[]byte) (initia
 	if err := checkInputs(k.Suite, ni, nr, secrets...); err != nil {
 		return nil, nil, err
 	}
-	return k.childKeymat(length, ni, nr, secrets)
-}
-
-func (k *Keys) childKeymat(length int, ni, nr []byte, secrets [][]byte) (initiator, responder transform.Keymat, err error) {
+	if length < 0 {
+		return nil, nil, fmt.Errorf("ikekeys: KEYMAT: %w: %d", transform.ErrOutputLength, length)
+	}
 	b, err := k.Suite.PRF.Plus(nil, 2*length, k.SKd, mixed(ni, nr, secrets)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ikekeys: KEYMAT: %w", err)

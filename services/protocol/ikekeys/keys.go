@@ -3,6 +3,7 @@ package ikekeys
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"slices"
 
 	"sallyport.dev/sallyport/services/protocol/transform"
@@ -55,3 +56,12 @@ func (k *Keys) Protections(token uint32) (initiator, responder *Protection, err 
 	responder, err = NewProtection(k.Suite, k.SKer, k.SKar, token)
 	return initiator, responder, err
 }
+
+// Format implements fmt.Formatter: for every verb the suite, no key. That of Keymat is not asked for
+// what a pointer within another value points to.
+func (k Keys) Format(f fmt.State, _ rune) {
+	io.WriteString(f, "ikekeys.Keys{"+k.Suite.String()+" [redacted]}")
+}
+
+// MarshalText implements encoding.TextMarshaler: for JSON and for slog's handlers.
+func (k Keys) MarshalText() ([]byte, error) { return fmt.Append(nil, k), nil }

@@ -2,8 +2,6 @@ package ikekeys
 
 import (
 	"bytes"
-	"encoding/hex"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,75 +10,6 @@ import (
 	"sallyport.dev/sallyport/services/protocol/ikewire"
 	"sallyport.dev/sallyport/services/protocol/transform"
 )
-
-// script is one file of testdata/strongswan: what a daemon logged of its keys, and the datagrams.
-type script struct {
-	psk      []byte
-	suite    Suite
-	child    transform.Suite
-	secrets  [][]byte    // of key exchanges, in their order
-	keys     [][7][]byte // of IKE SAs: SK_d SK_ai SK_ar SK_ei SK_er SK_pi SK_pr
-	children [][2][]byte // KEYMAT of Child SAs, of each direction
-	messages [][]byte
-}
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	if s == "-" {
-		return nil
-	}
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func parseSuite(t testing.TB, protects, prf string) (s Suite) {
-	t.Helper()
-	pair, err := transform.ParseInsecureSuite(protects)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Encryption, s.Integrity = pair.Encryption, pair.Integrity
-	if s.PRF, err = transform.PRFByName(prf); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func readScript(t testing.TB, file string) (s script) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		switch f[0] {
-		case "psk":
-			s.psk = unhex(t, f[1])
-		case "suite":
-			s.suite = parseSuite(t, f[1], f[2])
-			if s.child, err = transform.ParseInsecureSuite(f[3]); err != nil {
-				t.Fatal(err)
-			}
-		case "secret":
-			s.secrets = append(s.secrets, unhex(t, f[1]))
-		case "keys":
-			var of [7][]byte
-			for i := range of {
-				of[i] = unhex(t, f[i+1])
-			}
-			s.keys = append(s.keys, of)
-		case "child":
-			s.children = append(s.children, [2][]byte{unhex(t, f[1]), unhex(t, f[2])})
-		case "message":
-			s.messages = append(s.messages, unhex(t, f[1]))
-		}
-	}
-	return s
-}
 
 // listener follows a conversation with nothing but the shared secrets.
 type listener struct {
@@ -133,6 +62,7 @@ func (l *listener) hear(raw []byte) {
 		t.Fatalf("%v %d: %v", h.Exchange, h.MessageID, err)
 	}
 	l.opened++
+	l.sealAgain(p, e)
 	first, whole := e.Next, true
 	if e.Total > 0 {
 		if inside, first, whole, err = of.parts[end(h.Flags)].Add(e, inside); err != nil {
@@ -208,45 +138,6 @@ func (l *listener) nextSecret() []byte {
 	return secret
 }
 
-// checkAUTH: the AUTH of either end is the one of RFC 7296 section 2.15.
-func (l *listener) checkAUTH(of *sa, from int, ps []ikewire.Payload) {
-	auth, ok := ikewire.Find[ikewire.AUTH](ps)
-	if !ok || auth.Method != ikewire.AuthSharedKey {
-		l.t.Fatalf("AUTH is %v", auth)
-	}
-	id, skp := l.idBody(from, ps), of.keys.SKpi
-	if from == 1 {
-		skp = of.keys.SKpr
-	}
-	prf := of.keys.Suite.PRF
-	octets := SignedOctets(prf, skp, of.init[from], of.nonces[1-from], id, nil)
-	if want := SharedKeyAUTH(prf, l.psk, octets); !bytes.Equal(auth.Data, want) {
-		l.t.Errorf("AUTH of end %d is %x, we make %x", from, auth.Data, want)
-	}
-	l.verified++
-}
-
-func (l *listener) idBody(from int, ps []ikewire.Payload) []byte {
-	if from == 0 {
-		id, _ := ikewire.Find[ikewire.IDi](ps)
-		return id.Body()
-	}
-	id, _ := ikewire.Find[ikewire.IDr](ps)
-	return id.Body()
-}
-
-func (l *listener) checkChild(of *sa, nonces [2][]byte, secrets [][]byte) {
-	i, r, err := of.keys.ChildKeymat(l.child.KeymatLen(), nonces[0], nonces[1], secrets...)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	if len(l.children) == 0 || !bytes.Equal(i, l.children[0][0]) || !bytes.Equal(r, l.children[0][1]) {
-		l.t.Fatalf("KEYMAT is %x, %x, strongSwan has %x", []byte(i), []byte(r), l.children)
-	}
-	l.children = l.children[1:]
-	l.verified++
-}
-
 // hearCreate follows a CREATE_CHILD_SA exchange, whose initiator may be either end.
 func (l *listener) hearCreate(of *sa, responder int, ps []ikewire.Payload) {
 	ni, _ := ikewire.Find[ikewire.Nonce](l.request)
@@ -267,25 +158,6 @@ func (l *listener) hearCreate(of *sa, responder int, ps []ikewire.Payload) {
 		l.t.Fatal(err)
 	}
 	l.begin(&sa{}, keys, spii, spir)
-}
-
-func suiteOf(t testing.TB, p ikewire.Proposal) (s Suite) {
-	t.Helper()
-	var err error
-	for _, of := range p.Transforms {
-		switch bits, _ := of.KeyBits(); of.Type {
-		case ikewire.TransformENCR:
-			s.Encryption, err = transform.InsecureByID(of.ID, bits)
-		case ikewire.TransformINTEG:
-			s.Integrity, err = transform.IntegrityByID(of.ID)
-		case ikewire.TransformPRF:
-			s.PRF, err = transform.PRFByID(of.ID)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
 }
 
 // TestStrongSwan: with the shared secrets alone every key that strongSwan logged is found, every message of both
