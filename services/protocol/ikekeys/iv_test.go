@@ -41,13 +41,14 @@ func TestCBCIVsHaveAKeyOfTheirOwn(t *testing.T) {
 	block := make([]byte, 16)
 	binary.BigEndian.PutUint32(block, 1)
 	binary.BigEndian.PutUint32(block[4:], 1)
-	c, err := s.Encryption.NewCipher(fill(32, 1))
+	ke, ka := testKeys(t, s)
+	c, err := s.Encryption.NewCipher(ke)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Encrypt(block, make([]byte, 16))
 	ivs[string(block)] = true
-	other, err := NewProtection(s, fill(32, 3), fill(32, 2), 1)
+	other, err := NewProtection(s, fill(32, 3), ka, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

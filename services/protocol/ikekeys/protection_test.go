@@ -28,10 +28,22 @@ func suites(t testing.TB) []Suite {
 
 func fill(n int, with byte) []byte { return bytes.Repeat([]byte{with}, n) }
 
+// testKeys are other ones for each suite: a message of one must not be authentic in another.
+func testKeys(t testing.TB, s Suite) (ke, ka []byte) {
+	t.Helper()
+	n := s.Encryption.KeymatLen()
+	b, err := s.PRF.Plus(nil, n+s.Integrity.KeyLen, []byte(s.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[:n:n], b[n:]
+}
+
 // protection has the same keys for each token.
 func protection(t testing.TB, s Suite, token uint32) *Protection {
 	t.Helper()
-	p, err := NewProtection(s, fill(s.Encryption.KeymatLen(), 1), fill(s.Integrity.KeyLen, 2), token)
+	ke, ka := testKeys(t, s)
+	p, err := NewProtection(s, ke, ka, token)
 	if err != nil {
 		t.Fatal(err)
 	}

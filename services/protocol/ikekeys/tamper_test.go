@@ -32,7 +32,7 @@ func TestTampering(t *testing.T) {
 				t.Errorf("%v: Open has changed the message", s)
 			}
 		}
-		ke, ka := fill(s.Encryption.KeymatLen(), 1), fill(s.Integrity.KeyLen, 2)
+		ke, ka := testKeys(t, s)
 		for _, key := range [][]byte{ke, ka} {
 			for i := range key {
 				key[i] ^= 4
