@@ -20,8 +20,9 @@
 // # Timing
 //
 // The curves and ML-KEM are those of Go's library and run in constant time. MODP is math/big,
-// which does not. What makes that bearable: a private exponent is fresh, is used for one peer
-// value, and nobody can have it used again. Prefer any other method.
+// which does not: it is bearable for a private exponent that is fresh and used for one peer
+// value, since there is nothing to average over. So make a key for each exchange and finish it
+// once, and prefer any other method.
 package keyexchange
 
 import (
