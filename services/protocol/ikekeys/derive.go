@@ -46,7 +46,7 @@ func (k *Keys) WithAdditional(ni, nr, secret []byte, spii, spir ikewire.IKESPI) 
 // Rekey makes the keys of the IKE SA that replaces this one, RFC 7296 section 2.18, RFC 9370
 // section 2.2.4: s is the new suite, nonces and SPIs are the new ones, secrets are those of the
 // CREATE_CHILD_SA exchange and of each IKE_FOLLOWUP_KE exchange after it, in this order. k is as
-// it was. SKEYSEED is made with the old PRF, the keys with the new one. (strongSwan 5.9.8 makes
+// it was. SKEYSEED is made with the old PRF, the keys with the new one. (strongSwan, 5.9.8 and 6.1.0, makes
 // the keys with the old one too: an end that keeps the PRF is understood by everybody.) Errors:
 // ErrSuite, ErrNonce, ErrSecret, also when there is no secret at all.
 func (k *Keys) Rekey(s Suite, ni, nr []byte, spii, spir ikewire.IKESPI, secrets ...[]byte) (*Keys, error) {

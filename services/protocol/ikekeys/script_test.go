@@ -11,10 +11,10 @@ import (
 
 // script is one file of testdata/strongswan: what a daemon logged of its keys, and the datagrams.
 type script struct {
-	psk      []byte
+	psk, ppk []byte
 	suite    Suite
 	child    transform.Suite
-	secrets  [][]byte    // of key exchanges, in their order
+	secrets  [][][]byte  // of exchanges with key exchanges: the first one, and what is mixed in behind the nonces
 	keys     [][7][]byte // of IKE SAs: SK_d SK_ai SK_ar SK_ei SK_er SK_pi SK_pr
 	children [][2][]byte // KEYMAT of Child SAs, of each direction
 	messages [][]byte
@@ -61,9 +61,15 @@ func readScript(t testing.TB, file string) (s script) {
 			if s.child, err = transform.ParseInsecureSuite(f[3]); err != nil {
 				t.Fatal(err)
 			}
+		case "ppk":
+			s.ppk = unhex(t, f[1])
 		case "secret":
-			s.secrets = append(s.secrets, unhex(t, f[1]))
-		case "keys":
+			of := [][]byte{unhex(t, f[1])}
+			if len(f) > 2 {
+				of = append(of, unhex(t, f[2]))
+			}
+			s.secrets = append(s.secrets, of)
+		case "keys", "ppkkeys": // those with the PPK are SK_d, SK_pi and SK_pr alone
 			var of [7][]byte
 			for i := range of {
 				of[i] = unhex(t, f[i+1])

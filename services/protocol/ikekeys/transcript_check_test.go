@@ -23,25 +23,40 @@ func (l *listener) sealAgain(p *Protection, e ikewire.Envelope) {
 	}
 }
 
+// checkKeys: what we have is what the daemon logged; what is nil here is not in the log.
+func (l *listener) checkKeys(got [7][]byte) {
+	if len(l.script.keys) == 0 {
+		l.t.Fatal("the log has no keys for this SA")
+	}
+	for i, want := range l.script.keys[0] {
+		if !bytes.Equal(got[i], want) {
+			l.t.Errorf("key %d is %x, strongSwan has %x", i, got[i], want)
+		}
+	}
+	l.script.keys = l.script.keys[1:]
+	l.verified++
+}
+
 // checkAUTH: the AUTH of either end is the one of RFC 7296 section 2.15.
-func (l *listener) checkAUTH(of *sa, from int, ps []ikewire.Payload) {
+func (l *listener) checkAUTH(of *sa, h ikewire.Header, ps []ikewire.Payload) {
+	from := end(h.Flags)
 	auth, ok := ikewire.Find[ikewire.AUTH](ps)
 	if !ok || auth.Method != ikewire.AuthSharedKey {
 		l.t.Fatalf("AUTH is %v", auth)
 	}
-	id, skp := l.idBody(from, ps), of.keys.SKpi
-	if from == 1 {
-		skp = of.keys.SKpr
+	prf, skp := of.keys.Suite.PRF, [2][]byte{of.keys.SKpi, of.keys.SKpr}[from]
+	var intAuth []byte
+	if of.intAuth[0] != nil {
+		intAuth = Intermediate(of.intAuth[0], of.intAuth[1], h.MessageID)
 	}
-	prf := of.keys.Suite.PRF
-	octets := SignedOctets(prf, skp, of.init[from], of.nonces[1-from], id, nil)
+	octets := SignedOctets(prf, skp, of.init[from], of.nonces[1-from], idBody(from, ps), intAuth)
 	if want := SharedKeyAUTH(prf, l.psk, octets); !bytes.Equal(auth.Data, want) {
 		l.t.Errorf("AUTH of end %d is %x, we make %x", from, auth.Data, want)
 	}
 	l.verified++
 }
 
-func (l *listener) idBody(from int, ps []ikewire.Payload) []byte {
+func idBody(from int, ps []ikewire.Payload) []byte {
 	if from == 0 {
 		id, _ := ikewire.Find[ikewire.IDi](ps)
 		return id.Body()
