@@ -94,8 +94,8 @@ func mixed(ni, nr []byte, secrets [][]byte) [][]byte {
 }
 
 // WithPPK mixes a post-quantum preshared key into SK_d, SK_pi and SK_pr, RFC 8784 section 3.
-// k is as it was: AUTH without the PPK (NO_PPK_AUTH) is made with its SK_pi. Error: ErrSuite,
-// ErrSecret.
+// k is as it was: AUTH without the PPK (NO_PPK_AUTH) is made with its SK_pi. It is done once, in
+// the initial IKE SA; a rekeyed one has it through SK_d. Errors: ErrSuite, ErrSecret.
 func (k *Keys) WithPPK(ppk []byte) (*Keys, error) {
 	if err := k.Suite.Check(); err != nil {
 		return nil, err

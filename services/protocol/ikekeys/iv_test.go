@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// RFC 5282 section 3.1, RFC 5930 section 2, RFC 7634 section 2: no IV twice under a key, whoever holds it. The 4 bytes
+// RFC 5282 section 3.1, RFC 5930, RFC 7634 section 2: no IV twice under a key, whoever holds it. The 4 bytes
 // of the fencing token come first, the counter after them; of CBC's nothing can be told.
 func TestIVs(t *testing.T) {
 	for _, s := range suites(t) {

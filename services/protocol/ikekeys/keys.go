@@ -10,7 +10,7 @@ import (
 )
 
 // Keys are an IKE SA's, RFC 7296 section 2.14. SKa is empty with a combined mode; SKe is the
-// cipher's key and salt (RFC 5282 section 7.1, RFC 5930 section 2, RFC 7634 section 2).
+// cipher's key and salt (RFC 5282 section 7.1, RFC 5930, RFC 7634 section 2).
 type Keys struct {
 	Suite      Suite
 	SKd        transform.Keymat

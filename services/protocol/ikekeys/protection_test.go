@@ -93,7 +93,7 @@ func cut(t testing.TB, raw []byte, z ikewire.Sizes) ikewire.Envelope {
 	return e
 }
 
-// RFC 5282 section 3, RFC 5930 section 2, RFC 7634 section 3, RFC 7296 section 3.14.
+// RFC 5282 section 3, RFC 5930, RFC 7634 section 3, RFC 7296 section 3.14.
 func TestSizes(t *testing.T) {
 	for name, want := range map[string]ikewire.Sizes{
 		"aes128gcm16": {IV: 8, Block: 1, ICV: 16}, "aes256gcm12": {IV: 8, Block: 1, ICV: 12}, "aes128gcm8": {IV: 8, Block: 1, ICV: 8},

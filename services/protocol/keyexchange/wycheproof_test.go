@@ -112,7 +112,7 @@ func TestWycheproofCurves(t *testing.T) {
 	}
 }
 
-// What Wycheproof calls acceptable is what RFC 7748 says, but for the secret of zeros that RFC 8031 lets an end refuse.
+// What Wycheproof calls acceptable is what RFC 7748 says, but for the secret of zeros, which its section 6.1 lets an end refuse.
 func TestWycheproofX25519(t *testing.T) {
 	m, err := ByID(X25519)
 	if err != nil {
