@@ -36,8 +36,7 @@ func (d *Database) CertRequests(host, entry string) []ikewire.CERTREQ {
 	return all
 }
 
-// asksFor reports whether the certificate is an authority that the peer asks for, or is issued by one that it
-// names by the same key.
+// asksFor reports whether the certificate is an authority that the peer asks for.
 func (p Proof) asksFor(c *x509.Certificate) bool {
 	hash := ikewire.HashKey(c.RawSubjectPublicKeyInfo)
 	for _, r := range p.Requests {
