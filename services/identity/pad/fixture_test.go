@@ -3,7 +3,6 @@ package pad_test
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -134,8 +133,11 @@ type dns struct {
 
 func (d *dns) Lookup(_ context.Context, owner string) (ipseckey.Answer, error) {
 	d.asked = append(d.asked, owner)
-	if d.err != nil || owner != d.owner {
-		return ipseckey.Answer{}, errors.Join(d.err, fmt.Errorf("%w: %s", ipseckey.ErrNoRecord, owner))
+	if d.err == nil && owner != d.owner {
+		return ipseckey.Answer{}, fmt.Errorf("%w: %s", ipseckey.ErrNoRecord, owner)
+	}
+	if d.err != nil {
+		return ipseckey.Answer{}, d.err
 	}
 	return ipseckey.Answer{Owner: owner, Records: d.records}, nil
 }

@@ -97,15 +97,15 @@ func parseAddr(s string) (Pattern, error) {
 	prefix, err := netip.ParsePrefix(s)
 	if err != nil {
 		a, addrErr := netip.ParseAddr(s)
-		if addrErr != nil {
-			return Pattern{}, addrErr
+		if addrErr != nil || a.Zone() != "" {
+			return Pattern{}, fmt.Errorf("%q is no address without zone, and no prefix", s)
 		}
 		prefix = netip.PrefixFrom(a, a.BitLen())
 	}
 	a := prefix.Addr()
 	switch {
-	case a.Zone() != "" || a.Is4In6():
-		return Pattern{}, fmt.Errorf("%s: no zones, and IPv4 addresses as such", s)
+	case a.Is4In6():
+		return Pattern{}, fmt.Errorf("%s: write it as an IPv4 address", s)
 	case prefix.Masked() != prefix:
 		return Pattern{}, fmt.Errorf("%s has bits behind the prefix; write %s", s, prefix.Masked())
 	}

@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"math/big"
 	"testing"
 	"time"
@@ -22,6 +23,11 @@ func Now() time.Time { return time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC) }
 
 // Edit changes a certificate before it is signed.
 type Edit func(*x509.Certificate)
+
+// Critical is an Edit: it adds a critical extension that nobody knows.
+func Critical(c *x509.Certificate) {
+	c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}})
+}
 
 // Cert is a certificate with its key.
 type Cert struct {
