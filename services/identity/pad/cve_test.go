@@ -186,8 +186,7 @@ func TestCVE_2017_9022_RSAExponentZero(t *testing.T) {
 	}
 }
 
-// TestCVE_2021_41990_PSSSaltLength and CVE-2018-6459: salt lengths that overflow, and parameters that are missing,
-// in AUTH and in a certificate's signature.
+// TestCVE_2021_41990_PSSSaltLength and CVE-2018-6459: salt lengths that overflow, and parameters that are missing.
 func TestCVE_2021_41990_PSSSaltLength(t *testing.T) {
 	d := pinned(t, padtest.Key(t, "rsa2048").Public())
 	der := ikewire.SignRSAPSSSHA256.AlgorithmIdentifier()
@@ -212,6 +211,24 @@ func TestCVE_2021_41990_PSSSaltLength(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			expect(t, d, signed(t, ikewire.AuthDigitalSig, algorithm, make([]byte, 256)), pad.BadAlgorithm)
 		})
+	}
+}
+
+// TestCVE_2021_41990_PSSSaltLengthOfACertificate: the CA's signature with another salt length than it has.
+func TestCVE_2021_41990_PSSSaltLengthOfACertificate(t *testing.T) {
+	root := padtest.NewCA(t, "root")
+	ca := root.IssueFor(t, "ca", padtest.Key(t, "rsa2048"), func(c *x509.Certificate) { c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign })
+	d := database(t, pad.Config{Authorities: []pad.Authority{authority("ca", ca)}, Entries: []pad.Entry{entry(t, "peer", remoteID, byCA("ca"))}})
+	leaf := ca.Issue(t, "p", "p256", named, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA256WithRSAPSS })
+	claim := peer{remoteID, []pad.Credential{signer(leaf)}}.claim(t)
+	expect(t, d, claim, 0)
+	salt := []byte{0xa2, 3, 2, 1, 32}
+	if bytes.Count(leaf.Raw, salt) != 2 {
+		t.Fatal("the salt length is not where it should be")
+	}
+	for _, n := range []byte{0, 20, 33, 0x7f, 0xff} {
+		claim.Certs[0].Data = bytes.ReplaceAll(leaf.Raw, salt, []byte{0xa2, 3, 2, 1, n})
+		expect(t, d, claim, pad.UntrustedCertificate)
 	}
 }
 
