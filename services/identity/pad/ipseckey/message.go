@@ -9,12 +9,13 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
+const typeIPSECKEY dnsmessage.Type = 45 // IANA
+
 const (
-	typeIPSECKEY dnsmessage.Type = 45   // IANA
-	udpBytes                     = 1232 // what every path carries unfragmented
-	maxAliases                   = 8
-	maxRecords                   = 16 // of one name
-	maxAnswers                   = 64
+	udpBytes   = 1232 // what every path carries unfragmented
+	maxAliases = 8
+	maxRecords = 16 // of one name
+	maxAnswers = 64
 )
 
 // question writes a query: recursion desired, AD set (RFC 6840 section 5.7), CD clear.
