@@ -2,6 +2,7 @@ package revocation_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -182,6 +183,8 @@ func TestOCSP(t *testing.T) {
 		"good":                            {p.sub.OCSP(t, p.sub, p.leaf, nil), nil},
 		"good, by a responder":            {p.sub.OCSP(t, p.responder, p.leaf, nil), nil},
 		"good, without nextUpdate":        {p.sub.OCSP(t, p.sub, p.leaf, func(r *ocsp.Response) { r.NextUpdate = time.Time{} }), nil},
+		"good, named by SHA-256":          {p.sub.OCSP(t, p.sub, p.leaf, func(r *ocsp.Response) { r.IssuerHash = crypto.SHA256 }), nil},
+		"good, named by SHA-512":          {p.sub.OCSP(t, p.sub, p.leaf, func(r *ocsp.Response) { r.IssuerHash = crypto.SHA512 }), revocation.ErrUnknown},
 		"revoked":                         {p.sub.OCSP(t, p.sub, p.leaf, says(ocsp.Revoked)), revocation.ErrRevoked},
 		"revoked, by a responder":         {p.sub.OCSP(t, p.responder, p.leaf, says(ocsp.Revoked)), revocation.ErrRevoked},
 		"revoked, out of date":            {p.sub.OCSP(t, p.sub, p.leaf, func(r *ocsp.Response) { says(ocsp.Revoked)(r); stale(r) }), revocation.ErrRevoked},
