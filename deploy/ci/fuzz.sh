@@ -11,6 +11,7 @@ duration=${1:-10m} pattern=${2:-.}
 most_files=${FUZZ_KEEP_FILES:-40} most_bytes=${FUZZ_KEEP_BYTES:-65536}
 packages=(
   services/protocol/{esp,ah,fragment,ipwire,spd,replay,sad,transform,aesgcm,ikewire}
+  services/identity/pad services/identity/pad/{dn,ipseckey,revocation}
   agent/{datapath,netio,manual,uplink,capture,local}
 )
 log=$(mktemp)

@@ -1,7 +1,7 @@
 package transform
 
-// forbidden is what RFC 8221 sections 5 and 6 say MUST NOT be used, so that asking for it
-// gets that answer. It has no lengths and no code: there is nothing to be made of it.
+// forbidden is what RFC 8221 sections 5 and 6 and RFC 8247 section 2.2 say MUST NOT be
+// used, so that asking for it gets that answer. It has no lengths and no code: there is nothing to be made of it.
 var forbidden = [...]struct {
 	kind Type
 	id   uint16
@@ -15,6 +15,7 @@ var forbidden = [...]struct {
 	{TypeEncryption, 7, "blowfish256"},
 	{TypeEncryption, 8, "3idea"},
 	{TypeEncryption, 9, "des-iv32"},
+	{TypePRF, 1, "prfmd5"},
 	{TypeIntegrity, 1, "md5"},
 	{TypeIntegrity, 3, "desmac"},
 	{TypeIntegrity, 4, "kpdkmd5"},

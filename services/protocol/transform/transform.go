@@ -3,13 +3,14 @@
 // the lengths that the wire format needs and the status that RFC 8221 (ESP, AH) and
 // RFC 8247 (IKEv2) give them.
 //
-// An algorithm that RFC 8221 forbids is not in the table, so that it cannot be used;
+// An algorithm that these RFCs forbid is not in the table, so that it cannot be used;
 // asking for it is answered with ErrForbidden. Encryption without integrity does not
 // exist either: a Suite is a combined-mode algorithm alone or a cipher with an
 // integrity algorithm, and anything else is answered with ErrNoIntegrity.
 //
 // What Go's library lacks is built over crypto/aes: CCM, GCM with an 8-byte ICV,
-// GMAC as a transform of ESP and of AH, CMAC, XCBC, counter mode without an allocation per packet.
+// GMAC as a transform of ESP and of AH, CMAC, XCBC and the PRFs made of them, counter mode
+// without an allocation per packet.
 package transform
 
 import "errors"
@@ -20,6 +21,7 @@ type Type uint8
 // Transform types.
 const (
 	TypeEncryption Type = 1 // ENCR
+	TypePRF        Type = 2 // PRF
 	TypeIntegrity  Type = 3 // INTEG
 )
 
@@ -59,7 +61,8 @@ func (s Status) String() string {
 var (
 	// ErrUnknown: the table has no such transform.
 	ErrUnknown = errors.New("transform: unknown transform")
-	// ErrForbidden: RFC 8221 says that the transform MUST NOT be used. There is no way to get it.
+	// ErrForbidden: RFC 8221, or of a PRF RFC 8247, says that the transform MUST NOT be used. There
+	// is no way to get it.
 	ErrForbidden = errors.New("transform: RFC 8221 says MUST NOT")
 	// ErrInsecure: RFC 8221 says that the transform SHOULD NOT be used; only a lookup that
 	// says "insecure" finds it.
@@ -73,4 +76,6 @@ var (
 	ErrAHOnly = errors.New("transform: this integrity algorithm is for AH only")
 	// ErrKeyLength: the key material is not exactly as long as the transform needs.
 	ErrKeyLength = errors.New("transform: wrong length of key material")
+	// ErrOutputLength: prf+ cannot give so much, RFC 7296 section 2.13.
+	ErrOutputLength = errors.New("transform: RFC 7296 section 2.13: prf+ gives 255 blocks at most")
 )
