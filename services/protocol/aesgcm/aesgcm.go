@@ -35,6 +35,14 @@ func New(key []byte) (cipher.AEAD, error) {
 	return newStandard(key)
 }
 
+// Implementation names what New takes, for people.
+func Implementation() string {
+	if !fips140.Enabled() && supported() {
+		return "own assembly: VAES, AVX-512"
+	}
+	return "the standard library"
+}
+
 // newStandard is what New falls back to.
 func newStandard(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)

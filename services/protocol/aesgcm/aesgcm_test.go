@@ -6,6 +6,7 @@ import (
 	"crypto/cipher"
 	"errors"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 )
 
@@ -136,5 +137,18 @@ func TestNonceLength(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What Implementation says is what New does.
+func TestImplementation(t *testing.T) {
+	aead, err := New(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	standard, _ := newStandard(make([]byte, 16))
+	library := reflect.TypeOf(aead) == reflect.TypeOf(standard)
+	if says := Implementation() == "the standard library"; says != library {
+		t.Errorf("%q, and New makes a %T", Implementation(), aead)
 	}
 }
