@@ -40,6 +40,11 @@ interop-kernel: setup ## Debian's kernel in an emulator as peer: every case; wri
 	INTEROP_KERNEL_REPORT=$(CURDIR)/deploy/docs/interop-kernel.md $(GO) test -count=1 -timeout 100m -v \
 	  -run '^TestKernel$$' -artifacts -outputdir $(CURDIR)/bin/interop ./deploy/interop
 
+.PHONY: interop-strongswan
+interop-strongswan: setup ## strongSwan as peer, both roles: every scenario; writes deploy/docs/interop-strongswan.md
+	INTEROP_STRONGSWAN_REPORT=$(CURDIR)/deploy/docs/interop-strongswan.md $(GO) test -count=1 -timeout 60m -v \
+	  -run '^TestStrongSwan$$' ./deploy/interop/strongswan
+
 .PHONY: interop-dns
 interop-dns: ## IPSECKEY from zones that BIND signs, through unbound as validator, on loopback
 	deploy/ci/setup.sh dns

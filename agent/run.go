@@ -61,6 +61,7 @@ type agent struct {
 	datapath  *datapath.Datapath
 	installer *install.Installer // nil in keying mode manual
 	uplink    *uplink.Uplink     // likewise
+	ike       *ikeSockets        // likewise
 	// lastUplinks are the controllers' addresses in the agent's last life.
 	lastUplinks []netip.AddrPort
 }
@@ -81,6 +82,7 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.ike = new(ikeSockets)
 	return a.run(ctx, func(ctx context.Context, state *uplink.State) ([]task, error) { return a.join(ctx, state, token) })
 }
 
@@ -138,7 +140,7 @@ func (a *agent) join(ctx context.Context, state *uplink.State, token *enrol.Toke
 	a.uplink, err = uplink.New(uplink.Config{
 		Controllers: o.controllers, State: state, JoinToken: token,
 		Dialer:    uplink.TLSDialer{Control: netio.MarkControl(o.mark)},
-		Installer: installer, Manual: manualKeys, Events: events,
+		Installer: installer, Manual: manualKeys, Events: events, IKE: a.ike.relay,
 		Addresses: a.addresses, AddressesChanged: changes, Drops: func() map[string]uint64 { return local.Drops(a.datapath.Counters()) },
 		ESPPort: o.listenPort, Version: version, Log: a.log,
 	})
@@ -154,7 +156,7 @@ func (a *agent) join(ctx context.Context, state *uplink.State, token *enrol.Toke
 	repair := func(ctx context.Context) error {
 		return a.keepInstalled(ctx, func() ([]string, error) { return a.installer.Repair() })
 	}
-	return []task{up, a.followControllers, repair, keep}, nil
+	return append(a.ike.tasks(), up, a.followControllers, repair, keep), nil
 }
 
 // startInstaller guards from here on what the last life guarded; nothing has been sent yet.
@@ -191,6 +193,10 @@ func (a *agent) openDatapath(ctx context.Context, group *errgroup.Group) error {
 	v4, v6, err := a.openSockets(&config)
 	if err != nil {
 		return errors.Join(err, tun.Close())
+	}
+	if a.ike != nil {
+		a.ike.open(o, v4, v6, a.routes, a.log)
+		config.IKE = a.ike.take
 	}
 	if a.datapath, err = datapath.New(config); err != nil {
 		return err

@@ -23,7 +23,13 @@ const (
 	serviceFleet    = "fleet"
 	serviceOperator = "operator"
 	servicePlanner  = "planner"
+	serviceKeying   = "keying"
 )
+
+// allServices is what a controller runs when it is not told.
+func allServices() []string {
+	return []string{serviceFleet, serviceOperator, servicePlanner, serviceKeying}
+}
 
 // options is the command line of `run`.
 type options struct {
@@ -45,6 +51,8 @@ type options struct {
 	etcdKey       string
 
 	metricsListen string
+	ipseckey      string
+	ipseckeyTrust bool
 	log           daemonlog.Options
 }
 
@@ -64,12 +72,14 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.credential, "credential", "/etc/sallyport/operator.yaml", "where the first start writes the operator's credential")
 	f.StringVar(&o.poolIPv4, "pool-ipv4", "", "overlay IPv4 prefix; fixed by the first start (default \"100.80.0.0/16\")")
 	f.StringVar(&o.poolIPv6, "pool-ipv6", "", "overlay IPv6 prefix; fixed by the first start (default a random fd00::/8 prefix)")
-	f.StringSliceVar(&o.services, "services", []string{serviceFleet, serviceOperator, servicePlanner}, "services that this process runs")
+	f.StringSliceVar(&o.services, "services", allServices(), "services that this process runs")
 	f.StringSliceVar(&o.etcdEndpoints, "etcd-endpoints", nil, "external etcd cluster, for example https://etcd-1:2379 (default: an embedded etcd)")
 	f.StringVar(&o.etcdCA, "etcd-cacert", "", "certificate authority of the external etcd, PEM")
 	f.StringVar(&o.etcdCert, "etcd-cert", "", "client certificate for the external etcd, PEM")
 	f.StringVar(&o.etcdKey, "etcd-key", "", "key of the client certificate, PEM")
 	f.StringVar(&o.metricsListen, "metrics-listen", "", "address and port for Prometheus metrics, for example 127.0.0.1:9443 (default: none)")
+	f.StringVar(&o.ipseckey, "ipseckey-resolver", "", "address:port of a validating DNS resolver on this machine or on a trusted path, for peers that DNS has keys of (default: none)")
+	f.BoolVar(&o.ipseckeyTrust, "ipseckey-resolver-trusted", false, "the path to --ipseckey-resolver is trusted although it is not on this machine")
 	o.log.Register(f)
 }
 
@@ -89,9 +99,12 @@ func (o *options) complete() error {
 		return fmt.Errorf("--advertise %q: want HOST:PORT: %w", o.advertise, err)
 	}
 	for _, s := range o.services {
-		if !slices.Contains([]string{serviceFleet, serviceOperator, servicePlanner}, s) {
-			return fmt.Errorf("--services: there is no service %q: there are fleet, operator and planner", s)
+		if !slices.Contains(allServices(), s) {
+			return fmt.Errorf("--services: there is no service %q: there are %s", s, strings.Join(allServices(), ", "))
 		}
+	}
+	if o.runs(serviceKeying) && !o.runs(serviceFleet) {
+		return errors.New("--services: keying goes with fleet: the agents that relay IKE are those that it serves")
 	}
 	if o.trustDomain != "" && !enrol.ValidTrustDomain(o.trustDomain) {
 		return fmt.Errorf("--trust-domain %q: want a DNS name in lower case", o.trustDomain)

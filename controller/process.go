@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,8 +13,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
+	"sallyport.dev/sallyport/controller/peerauth"
 	"sallyport.dev/sallyport/services/fleet"
 	"sallyport.dev/sallyport/services/identity"
+	"sallyport.dev/sallyport/services/identity/pad/ipseckey"
+	"sallyport.dev/sallyport/services/identity/pad/revocation"
+	"sallyport.dev/sallyport/services/keying"
 	"sallyport.dev/sallyport/services/operator"
 	"sallyport.dev/sallyport/services/planner"
 	"sallyport.dev/sallyport/services/store"
@@ -44,6 +49,7 @@ type process struct {
 	fleetService *fleet.Service    // nil when another process runs it
 	operator     *operator.Service // likewise
 	planner      *planner.Planner  // likewise
+	keying       *keying.Service   // likewise
 }
 
 // open builds a process that does nothing yet. On failure nothing stays open.
@@ -150,7 +156,7 @@ func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 	p.operator, err = operator.New(operator.Config{
 		Store: p.store, View: p.view, Feed: p.world, Audit: p.audit, Events: p.events, Fleet: p.fleet,
 		Incarnation: p.incarnation.Number, Controller: o.name, Version: version,
-		Tokens: p.identity, Authority: p.identity, Halted: p.halted, Log: p.log,
+		Tokens: p.identity, Authority: p.identity, Identities: peerauth.Identities{}, Halted: p.halted, Log: p.log,
 	})
 	if err != nil {
 		return err
@@ -175,7 +181,36 @@ func (p *process) start(ctx context.Context, group *errgroup.Group) error {
 		}
 		group.Go(func() error { return p.planner.Run(ctx) })
 	}
+	if o.runs(serviceKeying) {
+		if err := p.startKeying(ctx, group); err != nil {
+			return err
+		}
+	}
 	group.Go(func() error { return p.store.Maintain(ctx, p.maintains) })
+	return nil
+}
+
+// startKeying starts what speaks IKE with peers.
+func (p *process) startKeying(ctx context.Context, group *errgroup.Group) (err error) {
+	config := peerauth.Config{Store: p.store, View: p.view, Revocation: revocation.New(revocation.NewHTTP(nil)), Log: p.log}
+	if text := p.options.ipseckey; text != "" {
+		server, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return fmt.Errorf("--ipseckey-resolver %q: want ADDRESS:PORT", text)
+		}
+		if config.Resolver, err = ipseckey.New(ipseckey.Config{Server: server, TrustPath: p.options.ipseckeyTrust}); err != nil {
+			return fmt.Errorf("--ipseckey-resolver: %w", err)
+		}
+	}
+	authenticator := peerauth.New(config)
+	p.keying, err = keying.New(keying.Config{
+		Store: p.store, View: p.view, World: p.world, Incarnation: p.incarnation.Number, Controller: p.options.name,
+		Authenticator: authenticator, Events: p.events, Log: p.log,
+	})
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return p.keying.Run(ctx) })
 	return nil
 }
 

@@ -133,6 +133,10 @@ func (p *process) register(r grpc.ServiceRegistrar) {
 		fleetv1.RegisterEnrolmentServiceServer(r, p.identity)
 		fleetv1.RegisterSyncServiceServer(r, p.fleetService)
 	}
+	if p.keying != nil {
+		fleetv1.RegisterRelayServiceServer(r, p.keying)
+		operatorv1.RegisterPeerServiceServer(r, p.keying)
+	}
 	if p.options.runs(serviceOperator) {
 		operatorv1.RegisterResourceServiceServer(r, p.operator)
 		operatorv1.RegisterAdminServiceServer(r, p.operator)

@@ -77,6 +77,9 @@ type Config struct {
 	Random io.Reader
 	// KeepKeys keeps the keys of SAs for Keys: only where captures are allowed.
 	KeepKeys bool
+	// IKE takes the datagrams that begin with the non-ESP marker (RFC 3948 section 2.2). It must be quick, and keep
+	// nothing of the packet. Nil: they are dropped.
+	IKE func(p *datagram.Packet)
 }
 
 // Datapath is the running pipeline. All methods may be called concurrently.

@@ -134,7 +134,11 @@ func (r *receiver) demux(t *tables, p *datagram.Packet) {
 	case esp.KindKeepalive:
 		r.tally.InKeepalives++
 	case esp.KindIKE:
-		r.tally.Dropped[InIKE]++
+		if r.d.config.IKE == nil {
+			r.tally.Dropped[InIKE]++
+			return
+		}
+		r.d.config.IKE(p)
 	case esp.KindESP:
 		r.protected(t, p, 0, 0)
 	default:

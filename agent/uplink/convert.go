@@ -31,6 +31,8 @@ const (
 	// manualPrefix keeps the names of manual peers apart from those of hosts, which have no slash: pairs of one
 	// name share a path.
 	manualPrefix = "manual-peer/"
+	// peerPrefix does so with the names of peers.
+	peerPrefix = "peer/"
 )
 
 func hostConfig(c *fleetv1.HostConfig) (HostConfig, error) {
@@ -110,11 +112,15 @@ func pair(n name, p *fleetv1.Pair) (datapath.Pair, error) {
 	out := datapath.Pair{
 		ID: datapath.PairID(n.id), RemoteHost: p.GetRemoteHost(), Policy: p.GetPolicy(), Order: p.GetOrder(),
 		Path: datapath.PathSpec{
-			RemoteBehindNAT: p.GetRemoteBehindNat(), LocalBehindNAT: p.GetLocalBehindNat(), Foreign: p.GetManual(),
+			RemoteBehindNAT: p.GetRemoteBehindNat(), LocalBehindNAT: p.GetLocalBehindNat(), Foreign: p.GetManual() || p.GetPeer(),
 		},
 	}
 	if p.GetManual() {
 		out.RemoteHost = manualPrefix + p.GetRemoteHost()
+	}
+	out.Acquire = p.GetAcquire()
+	if p.GetPeer() {
+		out.RemoteHost = peerPrefix + p.GetRemoteHost()
 	}
 	var err error
 	if b := p.GetLocalAddress(); len(b) > 0 {
@@ -217,7 +223,37 @@ func association(n name, sa *fleetv1.SecurityAssociation) (datapath.SA, error) {
 		Insecure:  t.GetInsecure(),
 		ESN:       t.GetEsn(), ReplayWindow: int(sa.GetReplayWindow()), Key: sa.GetKey(), Soft: soft, Hard: hard,
 	}
+	if err := narrow(sa, &out); err != nil {
+		return datapath.SA{}, err
+	}
 	return out, handling(sa, &out)
+}
+
+// narrow translates what IKE has agreed on about the traffic.
+func narrow(sa *fleetv1.SecurityAssociation, out *datapath.SA) (err error) {
+	for _, n := range []struct {
+		from []*typesv1.TrafficSelector
+		to   *[]datapath.Selector
+	}{{sa.GetLocal(), &out.Local}, {sa.GetRemote(), &out.Remote}} {
+		if len(n.from) == 0 {
+			continue
+		}
+		if *n.to, err = selectors(n.from); err != nil {
+			return err
+		}
+	}
+	for _, n := range []struct {
+		from []byte
+		to   *netip.Addr
+	}{{sa.GetOriginalSource(), &out.NAT.Source}, {sa.GetOriginalDestination(), &out.NAT.Destination}} {
+		if len(n.from) == 0 {
+			continue
+		}
+		if *n.to, err = address(n.from); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // handling translates what is not cryptography. What a controller leaves out is ESP in UDP, tunnel mode.

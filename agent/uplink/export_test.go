@@ -49,7 +49,7 @@ func NewObedient(t testing.TB, chain, root []byte, key *Key, state *State, in In
 func (o *Obedient) Obey(messages []*fleetv1.SyncResponse) ([]*fleetv1.SyncRequest, error) {
 	o.u.highest.saved = time.Now().Add(time.Hour) // no position goes to disk
 	rpc := &answers{}
-	s := &stream{u: o.u, rpc: rpc, apply: o.u.applier, welcomed: make(chan time.Duration, 1), ended: io.EOF}
+	s := &stream{u: o.u, rpc: rpc, apply: o.u.applier, welcomed: make(chan time.Duration, 1), greetings: make(chan struct{}), ended: io.EOF}
 	in := make(chan *fleetv1.SyncResponse, len(messages))
 	for _, m := range messages {
 		in <- m

@@ -49,7 +49,9 @@ type stream struct {
 	sending sync.Mutex
 	// welcomed gets the report interval.
 	welcomed chan time.Duration
-	greeted  bool
+	// greetings is closed by the first Welcome.
+	greetings chan struct{}
+	greeted   bool
 	// spoiled is set when the agent has refused a pair: what the controller has sent is then not all that
 	// must be guarded.
 	spoiled bool
@@ -67,7 +69,7 @@ func (u *Uplink) serve(ctx context.Context, conn grpc.ClientConnInterface) (welc
 	if err != nil {
 		return false, err
 	}
-	s := &stream{u: u, rpc: rpc, apply: u.applier, welcomed: make(chan time.Duration, 1)}
+	s := &stream{u: u, rpc: rpc, apply: u.applier, welcomed: make(chan time.Duration, 1), greetings: make(chan struct{})}
 	patience := time.AfterFunc(welcomeTimeout, func() { cancel(errNoWelcome) })
 	defer patience.Stop()
 	incoming := make(chan *fleetv1.SyncResponse, maxQueued)
@@ -75,6 +77,9 @@ func (u *Uplink) serve(ctx context.Context, conn grpc.ClientConnInterface) (welc
 	running.Go(func() { s.receive(ctx, incoming) })
 	running.Go(s.open)
 	running.Go(func() { s.reports(ctx) })
+	if u.config.IKE != nil {
+		running.Go(func() { u.relays(ctx, conn, s.greetings) })
+	}
 	err = s.obey(ctx, incoming, patience)
 	cancel(nil)
 	running.Wait()
@@ -215,6 +220,7 @@ func (s *stream) welcome(w *fleetv1.Welcome) error {
 		return nil // only the bundle or the position is new
 	}
 	s.greeted = true
+	close(s.greetings)
 	s.u.note.welcomed()
 	interval := w.GetReportInterval().AsDuration()
 	s.welcomed <- min(max(interval, leastReportInterval), mostReportInterval)

@@ -37,6 +37,8 @@ type Config struct {
 	Installer Installer
 	// Manual installs associations whose keys an operator gave; nil refuses them.
 	Manual ManualInstaller
+	// IKE carries the datagrams of peers; nil: there are none to carry.
+	IKE IKERelay
 	// Events are the datapath's.
 	Events <-chan datapath.Event
 	// Addresses are the host's underlay addresses now; AddressesChanged says when to look again. Nil
@@ -281,17 +283,25 @@ func (u *Uplink) event(e datapath.Event) {
 		u.held.forget(n)
 		reason = fleetv1.ExpireReason_EXPIRE_REASON_HARD
 		u.log.Warn("an association reached its hard lifetime and is gone", "sa", n.String(), "remote", e.RemoteHost)
+	case datapath.Acquire:
+		u.tell(acquire(e))
+		return
 	case datapath.PathChanged:
 		u.log.Info("the path to a host behind NAT has moved", "remote", e.RemoteHost, "address", e.Addr)
 		return
 	default:
 		return
 	}
+	u.tell(expire(n, reason))
+}
+
+// tell sends a message by the stream that is open; without one nobody hears it.
+func (u *Uplink) tell(m *fleetv1.SyncRequest) {
 	u.mu.Lock()
 	s := u.current
 	u.mu.Unlock()
 	if s != nil {
-		s.send(expire(n, reason))
+		s.send(m)
 	}
 }
 

@@ -30,6 +30,14 @@ peer() {
 if [ -z "${1:-}" ] && [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] && grep -qx ID=debian /etc/os-release; then
   peer
 fi
+# strongSwan, with ESP in userspace, is a peer of the interoperability tests; without it they are skipped.
+if [ -z "${1:-}" ] && grep -qx ID=debian /etc/os-release; then
+  [ -x /usr/sbin/charon-systemd ] || missing+=(charon-systemd)
+  [ -x /usr/sbin/swanctl ] || missing+=(strongswan-swanctl)
+  [ -e /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so ] || missing+=(libcharon-extra-plugins)
+  [ -e /usr/lib/ipsec/plugins/libstrongswan-curve25519.so ] || missing+=(libstrongswan-extra-plugins)
+  [ -e /usr/lib/ipsec/plugins/libstrongswan-openssl.so ] || missing+=(libstrongswan-standard-plugins)
+fi
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi

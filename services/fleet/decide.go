@@ -30,6 +30,9 @@ type ledger struct {
 	// has met another one of its SPI.
 	manual map[plan.SAID]plan.PairID
 	clash  map[plan.SAID]bool
+	// peers are the child SAs of peers that were decided about, and details what the agent has said of them.
+	peers   map[plan.SAID]plan.PairID
+	details map[plan.SAID]said
 }
 
 type noted struct {
@@ -42,6 +45,7 @@ func newLedger() ledger {
 		held: make(map[resource]uint64), pending: make(map[resource]sent), refused: make(map[resource]uint64),
 		known: make(map[plan.PairID][]noted), byID: make(map[plan.SAID]generationRef),
 		manual: make(map[plan.SAID]plan.PairID), clash: make(map[plan.SAID]bool),
+		peers: make(map[plan.SAID]plan.PairID), details: make(map[plan.SAID]said),
 	}
 }
 
@@ -57,6 +61,8 @@ type pairState struct {
 	others      bool
 	// manual is set for the pair of a host and a manual peer, which has no generations.
 	manual *manualPair
+	// peer is set for the pair of a host and a peer's child, which has none either.
+	peer *peerPair
 }
 
 // readPair takes a pair's state out of the world, for the host that the world knows by that name.
@@ -69,6 +75,19 @@ func readPair(w world.State, id plan.PairID, me plan.UID, name string) (pairStat
 	if host, ok := w.World.Host(me); found && ok {
 		if ps.manual, ps.entry, err = readManual(peer, id, host); err != nil {
 			return pairState{}, unreadable(id, err)
+		}
+		if ps.entry != nil {
+			ps.version, err = contentVersion(ps.entry)
+		}
+		return ps, err
+	}
+	entry, found, err := world.ReadPeerEntry(w.Snapshot, name, id.Other(me))
+	if err != nil {
+		return pairState{}, unreadablePeer(id, err)
+	}
+	if host, ok := w.World.Host(me); found && ok {
+		if ps.peer, ps.entry, err = readPeer(entry, id, host); err != nil {
+			return pairState{}, unreadablePeer(id, err)
 		}
 		if ps.entry != nil {
 			ps.version, err = contentVersion(ps.entry)
@@ -96,6 +115,8 @@ type outgoing struct {
 	// manual and template are set for a half of a manual peer: template lacks the key.
 	manual   *manualPair
 	template *fleetv1.SecurityAssociation
+	// child is set for a half of a peer's child SA.
+	child *world.PeerSA
 }
 
 // submission is an ack to write.
@@ -122,9 +143,15 @@ func (l *ledger) decide(e end, ps pairState) (out []outgoing, acks []submission)
 		out = append(out, outgoing{resource: r, version: ps.version, entry: ps.entry})
 		waiting = true
 	}
-	if ps.manual != nil {
+	if ps.manual != nil || ps.peer != nil {
 		ready := ps.entry != nil && (held || waiting && !l.pending[r].remove)
-		more, empty := l.decideManual(ps.id, ps.manual, ready)
+		var more []outgoing
+		var empty bool
+		if ps.manual != nil {
+			more, empty = l.decideManual(ps.id, ps.manual, ready)
+		} else {
+			more, empty = l.decidePeer(e, ps.id, ps.peer, ready)
+		}
 		out = append(out, more...)
 		if empty && held && !waiting && l.refused[r] != tombstoneOf(l.held[r]) {
 			out = append(out, outgoing{resource: r, version: tombstoneOf(l.held[r]), remove: true})

@@ -203,13 +203,13 @@ func (st *stream) sendPair(ctx context.Context, rpc fleetv1.SyncService_SyncServ
 	var err error
 	s.config.World.Read(func(w world.State) { ps, err = readPair(w, pair, st.uid, st.host) })
 	if errors.Is(err, errUnreadable) {
-		s.log.Error("a manual peer cannot be delivered", "host", st.host, "err", err)
+		s.log.Error("a peer cannot be delivered", "host", st.host, "err", err)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	e := end{uid: st.uid, epoch: st.epoch, incarnation: s.config.Incarnation, now: s.now()}
+	e := st.asEnd()
 	st.mu.Lock()
 	out, acks := st.ledger.decide(e, ps)
 	for _, a := range acks {
@@ -217,6 +217,9 @@ func (st *stream) sendPair(ctx context.Context, rpc fleetv1.SyncService_SyncServ
 	}
 	if ps.manual != nil {
 		st.settleManual(ps.manual, st.ledger.finished(pair, ps.manual))
+	}
+	if ps.peer != nil {
+		st.settlePeer(pair, ps.peer)
 	}
 	st.mu.Unlock()
 	var lost plan.SAID
@@ -271,6 +274,9 @@ func (st *stream) sendOne(ctx context.Context, rpc fleetv1.SyncService_SyncServe
 		fetch := func() (*fleetv1.SecurityAssociation, error) { return st.key(ctx, o.half) }
 		if o.manual != nil {
 			fetch = func() (*fleetv1.SecurityAssociation, error) { return st.manualKey(ctx, o) }
+		}
+		if o.child != nil {
+			fetch = func() (*fleetv1.SecurityAssociation, error) { return st.peerKey(ctx, pair, o) }
 		}
 		sa, err := fetch()
 		if err != nil {

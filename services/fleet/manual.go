@@ -13,7 +13,6 @@ import (
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	typesv1 "sallyport.dev/sallyport/api/sallyport/types/v1"
 	"sallyport.dev/sallyport/services/protocol/plan"
-	"sallyport.dev/sallyport/services/protocol/spd"
 	"sallyport.dev/sallyport/services/protocol/transform"
 	"sallyport.dev/sallyport/services/world"
 )
@@ -55,10 +54,10 @@ func manualEntry(p world.ManualPeer, pair plan.PairID, host *plan.Host) (*fleetv
 		LocalBehindNat: host.BehindNAT,
 	}
 	var err error
-	if e.Local, err = manualSelectors(p.Spec.GetLocal()); err != nil {
+	if e.Local, err = textSelectors(p.Spec.GetLocal()); err != nil {
 		return nil, err
 	}
-	if e.Remote, err = manualSelectors(p.Spec.GetRemote()); err != nil {
+	if e.Remote, err = textSelectors(p.Spec.GetRemote()); err != nil {
 		return nil, err
 	}
 	remote, err := outerAddress(p.Spec.GetRemoteAddress())
@@ -84,22 +83,6 @@ func outerAddress(text string) (netip.AddrPort, error) {
 	return netip.ParseAddrPort(text)
 }
 
-func manualSelectors(texts []string) (out []*typesv1.TrafficSelector, err error) {
-	for _, text := range texts {
-		all, err := spd.ParseSelectors(text)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range all {
-			out = append(out, &typesv1.TrafficSelector{
-				StartAddress: s.First.AsSlice(), EndAddress: s.Last.AsSlice(), IpProtocol: uint32(s.Proto),
-				StartPort: uint32(s.Ports.First), EndPort: uint32(s.Ports.Last),
-			})
-		}
-	}
-	return out, nil
-}
-
 // manualHalf is one direction, without its key and, since a person decides when it ends, without lifetimes.
 func manualHalf(p world.ManualPeer, pair plan.PairID, a *operatorv1.ManualAssociation, inbound bool) (*fleetv1.SecurityAssociation, error) {
 	t, err := manualTransform(p.Spec)
@@ -109,7 +92,7 @@ func manualHalf(p world.ManualPeer, pair plan.PairID, a *operatorv1.ManualAssoci
 	sa := &fleetv1.SecurityAssociation{
 		Id: p.Phase.GetId(), Pair: pair[:], Generation: p.Phase.GetGeneration(), Spi: a.GetSpi(), Transform: t, Manual: true,
 		Direction: fleetv1.Direction_DIRECTION_OUTBOUND, Protocol: fleetv1.Protocol_PROTOCOL_ESP, Mode: fleetv1.Mode_MODE_TUNNEL,
-		Encapsulation: fleetv1.Encapsulation_ENCAPSULATION_UDP, Df: fleetv1.DontFragment_DONT_FRAGMENT_COPY,
+		Encapsulation: fleetv1.Encapsulation_ENCAPSULATION_UDP, Df: dontFragment(p.Spec.GetDf()),
 	}
 	if p.Spec.GetProtocol() == "ah" {
 		sa.Protocol = fleetv1.Protocol_PROTOCOL_AH
@@ -119,12 +102,6 @@ func manualHalf(p world.ManualPeer, pair plan.PairID, a *operatorv1.ManualAssoci
 	}
 	if p.Spec.GetEncapsulation() == "native" {
 		sa.Encapsulation = fleetv1.Encapsulation_ENCAPSULATION_NATIVE
-	}
-	switch p.Spec.GetDf() {
-	case "set":
-		sa.Df = fleetv1.DontFragment_DONT_FRAGMENT_SET
-	case "clear":
-		sa.Df = fleetv1.DontFragment_DONT_FRAGMENT_CLEAR
 	}
 	if inbound {
 		sa.Direction = fleetv1.Direction_DIRECTION_INBOUND
@@ -155,6 +132,9 @@ func (l *ledger) decideManual(pair plan.PairID, m *manualPair, ready bool) (out 
 	in, outb := halves(m.id)
 	l.manual[m.id] = pair
 	old := l.superseded(m)
+	for _, r := range old {
+		l.manual[plan.SAID(r.id)] = pair
+	}
 	if m.in == nil {
 		return l.withdraw(pair, old), len(old) == 0
 	}
@@ -179,35 +159,42 @@ func (l *ledger) decideManual(pair plan.PairID, m *manualPair, ready bool) (out 
 // superseded lists the halves of other SA pairs of the peer that the agent holds or may soon hold, outbound
 // ones first. It forgets what was refused of those that are gone.
 func (l *ledger) superseded(m *manualPair) []resource {
-	var old []resource
-	ofPeer := func(r resource) bool {
-		return (r.kind == kindInbound || r.kind == kindOutbound) && bytes.HasPrefix(r.id[:], m.peer.UID[:]) &&
-			(m.in == nil || r.id != m.id)
-	}
-	for r := range l.held {
-		if ofPeer(r) {
-			old = append(old, r)
-		}
-	}
-	for r := range l.pending {
-		if ofPeer(r) && l.held[r] == 0 {
-			old = append(old, r)
-		}
-	}
+	old := l.of(m.peer.UID)
+	current := func(r resource) bool { return m.in != nil && r.id == m.id }
+	old = slices.DeleteFunc(old, current)
 	for r := range l.refused {
-		if ofPeer(r) && !slices.Contains(old, r) {
+		if isOf(r, m.peer.UID) && !current(r) && !slices.Contains(old, r) {
 			delete(l.refused, r)
 		}
 	}
-	slices.SortFunc(old, func(a, b resource) int {
+	return old
+}
+
+// isOf reports whether a resource is half of an SA pair of a manual peer, or of a peer's child.
+func isOf(r resource, uid plan.UID) bool {
+	return (r.kind == kindInbound || r.kind == kindOutbound) && bytes.HasPrefix(r.id[:], uid[:])
+}
+
+// of lists the halves that the agent holds or may soon hold of a manual peer, or of a peer's child, outbound ones first.
+func (l *ledger) of(uid plan.UID) (all []resource) {
+	for r := range l.held {
+		if isOf(r, uid) {
+			all = append(all, r)
+		}
+	}
+	for r := range l.pending {
+		if isOf(r, uid) && l.held[r] == 0 {
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b resource) int {
 		return cmp.Or(-cmp.Compare(a.kind, b.kind), bytes.Compare(a.id[:], b.id[:]))
 	})
-	return old
+	return all
 }
 
 func (l *ledger) withdraw(pair plan.PairID, old []resource) (out []outgoing) {
 	for _, r := range old {
-		l.manual[plan.SAID(r.id)] = pair
 		if _, waiting := l.pending[r]; !waiting && l.refused[r] != versionTombstone {
 			out = append(out, outgoing{resource: r, version: versionTombstone, remove: true})
 		}
@@ -215,23 +202,8 @@ func (l *ledger) withdraw(pair plan.PairID, old []resource) (out []outgoing) {
 	return out
 }
 
-// holdsOf reports whether the agent holds associations of a manual peer, or may soon.
-func (l *ledger) holdsOf(uid plan.UID) bool {
-	ofPeer := func(r resource) bool {
-		return (r.kind == kindInbound || r.kind == kindOutbound) && bytes.HasPrefix(r.id[:], uid[:])
-	}
-	for r := range l.held {
-		if ofPeer(r) {
-			return true
-		}
-	}
-	for r := range l.pending {
-		if ofPeer(r) {
-			return true
-		}
-	}
-	return false
-}
+// holdsOf reports whether the agent holds associations of a manual peer or of a peer's child, or may soon.
+func (l *ledger) holdsOf(uid plan.UID) bool { return len(l.of(uid)) > 0 }
 
 // manualAcks are what the agent has installed of the current SA pair.
 func (l *ledger) manualAcks(id plan.SAID) (acks uint32) {

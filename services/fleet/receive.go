@@ -36,6 +36,8 @@ func (st *stream) receive(ctx context.Context, rpc fleetv1.SyncService_SyncServe
 			err = st.reportIn(r.Report)
 		case *fleetv1.SyncRequest_Expire:
 			st.expired(ctx, r.Expire)
+		case *fleetv1.SyncRequest_Acquire:
+			st.acquired(r.Acquire)
 		default:
 			err = fault.Newf(fault.InvalidArgument, "%T is not a message for an open stream", m.GetMessage())
 		}
@@ -119,6 +121,11 @@ func (st *stream) refused(ctx context.Context, n *fleetv1.Nack) {
 	if pair, manual := st.ledger.manual[plan.SAID(r.id)]; manual && !p.remove && (r.kind == kindInbound || r.kind == kindOutbound) {
 		st.refusedManual(r, n, pair)
 	}
+	if !p.remove {
+		st.saidOf(plan.SAID(r.id), func(d *said) {
+			d.text, d.highest = n.GetDetail()[:min(len(n.GetDetail()), maxDetail)], n.GetHighestGeneration()
+		})
+	}
 	st.look(r, p)
 	tell := st.service.now().Sub(st.nacked) >= tellPause
 	if tell {
@@ -147,6 +154,7 @@ func (st *stream) expired(ctx context.Context, e *fleetv1.Expire) {
 	st.expiredManual(ctx, r, e.GetReason())
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	st.expiredPeer(r, e.GetReason())
 	ref, known := st.ledger.byID[plan.SAID(r.id)]
 	if _, there := st.ledger.present(r); !known || !there {
 		return

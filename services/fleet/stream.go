@@ -220,7 +220,7 @@ func (st *stream) follow(ctx context.Context, sub *world.Subscription) error {
 		}
 		if len(t.Hosts) > 0 { // the host itself: all that is made of it
 			st.dirtyConfig = true
-			st.service.config.World.Read(st.markManual)
+			st.service.config.World.Read(st.markPeers)
 		}
 		st.revision = max(st.revision, t.Revision)
 		st.mu.Unlock()
@@ -236,9 +236,9 @@ func (st *stream) mark(pair plan.PairID) {
 	}
 }
 
-// markManual marks the pairs of the host's manual peers; the caller holds mu.
-func (st *stream) markManual(w world.State) {
-	for _, uid := range world.ManualPeersOf(w.Snapshot, st.host) {
+// markPeers marks the pairs of the host's manual peers and peers; the caller holds mu.
+func (st *stream) markPeers(w world.State) {
+	for _, uid := range append(world.ManualPeersOf(w.Snapshot, st.host), world.PeerEntriesOf(w.Snapshot, st.host)...) {
 		if uid != st.uid {
 			st.mark(plan.PairOf(st.uid, uid))
 		}
@@ -259,7 +259,7 @@ func (st *stream) markAll() {
 		for pair := range w.World.PairsOf(st.uid) {
 			st.mark(pair)
 		}
-		st.markManual(w)
+		st.markPeers(w)
 		st.revision = max(st.revision, w.Snapshot.Revision())
 	})
 	s.mu.Lock()

@@ -136,7 +136,7 @@ func (d *draft) pruned(a *application) (out []resourceName) {
 	if a.prune == nil {
 		return nil
 	}
-	for _, k := range []operatorv1.Kind{kindHost, kindPolicy, kindManual} {
+	for _, k := range []operatorv1.Kind{kindHost, kindPolicy, kindManual, kindPeer, kindCredential} {
 		d.snapshot.Range(keyPrefix(k), func(kv store.KV) bool {
 			md := metadataIn(k, kv)
 			n := resourceName{k, md.GetName()}
@@ -164,6 +164,18 @@ func metadataIn(k operatorv1.Kind, kv store.KV) *operatorv1.Metadata {
 			return nil
 		}
 		return p.GetMetadata()
+	case kindPeer:
+		var p operatorv1.Peer
+		if store.Decode(kv, &p) != nil {
+			return nil
+		}
+		return p.GetMetadata()
+	case kindCredential:
+		var c operatorv1.Credential
+		if store.Decode(kv, &c) != nil {
+			return nil
+		}
+		return c.GetMetadata()
 	}
 	var p operatorv1.Policy
 	if store.Decode(kv, &p) != nil {
@@ -218,20 +230,26 @@ func wrongFields(n int) string {
 const maxFields = 32
 
 // planManual forgets the manual peers that the request changes, so that they may exchange SPIs and keys, and
-// notes its hosts.
+// notes what else resources of the request may be about.
 func (d *draft) planManual(a *application, pruned []resourceName) {
 	d.manual, d.newHosts = make(map[string]*operatorv1.ManualPeer), make(map[string]bool)
+	d.newCredentials, d.gonePeers = make(map[string]bool), make(map[string]bool)
 	for _, r := range a.resources {
 		switch k, md := kindOf(r); k {
 		case kindManual:
 			d.manual[md.GetName()] = nil
 		case kindHost:
 			d.newHosts[md.GetName()] = true
+		case kindCredential:
+			d.newCredentials[md.GetName()] = true
 		}
 	}
 	for _, n := range pruned {
-		if n.kind == kindManual {
+		switch n.kind {
+		case kindManual:
 			d.manual[n.name] = nil
+		case kindPeer:
+			d.gonePeers[n.name] = true
 		}
 	}
 }
@@ -250,6 +268,15 @@ func (d *draft) checkOne(r *operatorv1.Resource, others *spec.Subnets) (spec.Rep
 		w, err := d.prepareManual(p)
 		defer w.keys.Clear()
 		d.manual[p.GetMetadata().GetName()] = w.after
+		return w.report, err
+	}
+	if p := r.GetPeer(); p != nil {
+		_, report := d.preparePeer(p)
+		return report, nil
+	}
+	if c := r.GetCredential(); c != nil {
+		w, err := d.prepareCredential(c)
+		clear(w.secret)
 		return w.report, err
 	}
 	p := proto.CloneOf(r.GetPolicy())

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"encoding/hex"
 	"strings"
 
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
@@ -139,13 +140,19 @@ func (w *watch) forgotten(k operatorv1.Kind, key string) map[string]*operatorv1.
 		return map[string]*operatorv1.Resource{md.Name: ofToken(&operatorv1.JoinToken{Metadata: md})}
 	case kindManual:
 		return map[string]*operatorv1.Resource{md.Name: ofManual(&operatorv1.ManualPeer{Metadata: md})}
+	case kindPeer:
+		return map[string]*operatorv1.Resource{md.Name: ofPeer(&operatorv1.Peer{Metadata: md})}
+	case kindCredential:
+		return map[string]*operatorv1.Resource{md.Name: ofCredential(&operatorv1.Credential{Metadata: md})}
+	case kindIKESA:
+		return map[string]*operatorv1.Resource{md.Name: ofIKESA(&operatorv1.IKESecurityAssociation{Metadata: md})}
 	}
 	return nil
 }
 
 // kindOfKey is the kind whose resources a key shows; false for a status.
 func kindOfKey(key string) (operatorv1.Kind, bool) {
-	for _, k := range []operatorv1.Kind{kindHost, kindPolicy, kindToken, kindSA, kindEvent, kindManual} {
+	for _, k := range []operatorv1.Kind{kindHost, kindPolicy, kindToken, kindSA, kindEvent, kindManual, kindPeer, kindCredential, kindIKESA} {
 		if strings.HasPrefix(key, keyPrefix(k)) {
 			return k, true
 		}
@@ -159,7 +166,13 @@ func subjectOf(c store.Change) (operatorv1.Kind, string) {
 	if strings.HasPrefix(key, store.ManualPhasePrefix) {
 		return kindManual, manualPeerIn(c)
 	}
-	for _, k := range []operatorv1.Kind{kindPolicy, kindToken, kindHost, kindManual} {
+	if strings.HasPrefix(key, store.IKEChildPrefix) {
+		return kindIKESA, ikeSAIn(c)
+	}
+	if name, ok := strings.CutPrefix(key, store.PeerWishPrefix); ok {
+		return kindPeer, name
+	}
+	for _, k := range []operatorv1.Kind{kindPolicy, kindToken, kindHost, kindManual, kindPeer, kindCredential} {
 		sk, _ := storeKind(k)
 		if name, ok := strings.CutPrefix(key, store.StatusPrefix+string(sk)+"/"); ok {
 			return k, name
@@ -171,6 +184,17 @@ func subjectOf(c store.Change) (operatorv1.Kind, string) {
 		}
 	}
 	return operatorv1.Kind_KIND_UNSPECIFIED, ""
+}
+
+// ikeSAIn is the name of the IKE SA that a changed child SA is of; "" when it cannot be told.
+func ikeSAIn(c store.Change) string {
+	for _, kv := range []*store.KV{c.New, c.Old} {
+		var child controllerv1.IKEChild
+		if kv != nil && len(kv.Value) > 0 && store.Decode(*kv, &child) == nil {
+			return hex.EncodeToString(child.GetIkeSpi())
+		}
+	}
+	return ""
 }
 
 // manualPeerIn is the name of the manual peer that a changed phase is of; "" when it cannot be told.

@@ -42,6 +42,12 @@ func (d *draft) create(k operatorv1.Kind, r *operatorv1.Resource) (*operatorv1.R
 	case kindManual:
 		p, warnings, err := d.createManual(r.GetManualPeer())
 		return ofManual(p), warnings, err
+	case kindPeer:
+		p, warnings, err := d.createPeer(r.GetPeer())
+		return ofPeer(p), warnings, err
+	case kindCredential:
+		c, warnings, err := d.createCredential(r.GetCredential())
+		return ofCredential(c), warnings, err
 	}
 	p, warnings, err := d.createPolicy(r.GetPolicy())
 	return ofPolicy(p), warnings, err

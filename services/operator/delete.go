@@ -53,6 +53,12 @@ func (d *draft) remove(k operatorv1.Kind, name string, revision int64) (*operato
 	case kindManual:
 		p, err := d.deleteManual(name, revision)
 		return ofManual(p), err
+	case kindPeer:
+		p, err := d.deletePeer(name, revision)
+		return ofPeer(p), err
+	case kindCredential:
+		c, err := d.deleteCredential(name, revision)
+		return ofCredential(c), err
 	}
 	t, err := d.deleteToken(name, revision)
 	return ofToken(t), err

@@ -36,6 +36,8 @@ type draft struct {
 	manual map[string]*operatorv1.ManualPeer
 	// newHosts are the hosts that the same request makes or changes.
 	newHosts map[string]bool
+	// newCredentials are the credentials that it makes or changes, and gonePeers the peers that it deletes.
+	newCredentials, gonePeers map[string]bool
 }
 
 // transact decides and commits until it does not lose against a concurrent write. decide is called anew

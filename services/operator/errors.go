@@ -56,6 +56,9 @@ func readOnly(k operatorv1.Kind) *fault.Error {
 	if k == kindEvent {
 		why = "events are written by controllers and last a day"
 	}
+	if k == kindIKESA {
+		why = "it follows from peers: change those; sallyport peer up, down and rekey act on it"
+	}
 	return fault.Newf(fault.InvalidArgument, "%s is read-only: %s", kindName(k), why).WithReason(ReasonReadOnly)
 }
 

@@ -12,6 +12,10 @@ const (
 	kindSA     = operatorv1.Kind_KIND_SECURITY_ASSOCIATION
 	kindEvent  = operatorv1.Kind_KIND_EVENT
 	kindManual = operatorv1.Kind_KIND_MANUAL_PEER
+
+	kindPeer       = operatorv1.Kind_KIND_PEER
+	kindCredential = operatorv1.Kind_KIND_CREDENTIAL
+	kindIKESA      = operatorv1.Kind_KIND_IKE_SECURITY_ASSOCIATION
 )
 
 // kindOf is the kind of a resource, and its metadata; never nil for a resource that has a kind.
@@ -29,6 +33,12 @@ func kindOf(r *operatorv1.Resource) (operatorv1.Kind, *operatorv1.Metadata) {
 		return kindEvent, k.Event.GetMetadata()
 	case *operatorv1.Resource_ManualPeer:
 		return kindManual, k.ManualPeer.GetMetadata()
+	case *operatorv1.Resource_Peer:
+		return kindPeer, k.Peer.GetMetadata()
+	case *operatorv1.Resource_Credential:
+		return kindCredential, k.Credential.GetMetadata()
+	case *operatorv1.Resource_IkeSecurityAssociation:
+		return kindIKESA, k.IkeSecurityAssociation.GetMetadata()
 	}
 	return operatorv1.Kind_KIND_UNSPECIFIED, nil
 }
@@ -48,6 +58,12 @@ func kindName(k operatorv1.Kind) string {
 		return "Event"
 	case kindManual:
 		return "ManualPeer"
+	case kindPeer:
+		return "Peer"
+	case kindCredential:
+		return "Credential"
+	case kindIKESA:
+		return "IKESecurityAssociation"
 	}
 	return "unknown kind"
 }
@@ -65,6 +81,12 @@ func fieldOf(k operatorv1.Kind) string {
 		return "security_association"
 	case kindManual:
 		return "manual_peer"
+	case kindPeer:
+		return "peer"
+	case kindCredential:
+		return "credential"
+	case kindIKESA:
+		return "ike_security_association"
 	}
 	return "event"
 }
@@ -80,6 +102,10 @@ func storeKind(k operatorv1.Kind) (store.Kind, bool) {
 		return store.KindJoinToken, true
 	case kindManual:
 		return store.KindManualPeer, true
+	case kindPeer:
+		return store.KindPeer, true
+	case kindCredential:
+		return store.KindCredential, true
 	}
 	return "", false
 }
@@ -91,6 +117,8 @@ func keyPrefix(k operatorv1.Kind) string {
 		return store.SAPhasePrefix
 	case kindEvent:
 		return store.EventPrefix
+	case kindIKESA:
+		return store.IKEStatePrefix
 	}
 	sk, _ := storeKind(k)
 	return store.SpecPrefix + string(sk) + "/"
@@ -111,6 +139,18 @@ func ofToken(t *operatorv1.JoinToken) *operatorv1.Resource {
 
 func ofManual(p *operatorv1.ManualPeer) *operatorv1.Resource {
 	return &operatorv1.Resource{Kind: &operatorv1.Resource_ManualPeer{ManualPeer: p}}
+}
+
+func ofPeer(p *operatorv1.Peer) *operatorv1.Resource {
+	return &operatorv1.Resource{Kind: &operatorv1.Resource_Peer{Peer: p}}
+}
+
+func ofCredential(c *operatorv1.Credential) *operatorv1.Resource {
+	return &operatorv1.Resource{Kind: &operatorv1.Resource_Credential{Credential: c}}
+}
+
+func ofIKESA(a *operatorv1.IKESecurityAssociation) *operatorv1.Resource {
+	return &operatorv1.Resource{Kind: &operatorv1.Resource_IkeSecurityAssociation{IkeSecurityAssociation: a}}
 }
 
 func ofSA(a *operatorv1.SecurityAssociation) *operatorv1.Resource {

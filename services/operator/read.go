@@ -189,6 +189,15 @@ func (r reader) resources(k operatorv1.Kind, kv store.KV) ([]*operatorv1.Resourc
 	case kindManual:
 		p, err := r.manual(kv)
 		return one(ofManual(p), err)
+	case kindPeer:
+		p, err := r.peer(kv)
+		return one(ofPeer(p), err)
+	case kindCredential:
+		c, err := r.credential(kv)
+		return one(ofCredential(c), err)
+	case kindIKESA:
+		a, err := r.ikeSA(kv)
+		return one(ofIKESA(a), err)
 	case kindEvent:
 		e, err := r.event(kv)
 		return one(ofEvent(e), err)

@@ -11,6 +11,7 @@ import (
 	controllerv1 "sallyport.dev/sallyport/api/sallyport/controller/v1"
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/operator/ipam"
+	"sallyport.dev/sallyport/services/operator/spec"
 	"sallyport.dev/sallyport/services/store"
 	"sallyport.dev/sallyport/services/world"
 )
@@ -53,6 +54,8 @@ type Config struct {
 	// Tokens and Authority are the identity service.
 	Tokens    TokenIssuer
 	Authority Authority
+	// Identities reads the identities of peers.
+	Identities spec.Identities
 	// Halted says why nothing is delivered to agents, "" while it is. Nil: this process serves none.
 	Halted func() string
 	// Quarantine is how long the address of a deleted host rests: an hour past the longest hard
@@ -77,6 +80,7 @@ type Service struct {
 	events     *store.Events
 	tokens     TokenIssuer
 	authority  Authority
+	identities spec.Identities
 	halted     func() string
 	pools      ipam.Pools
 	quarantine time.Duration
@@ -90,7 +94,7 @@ type Service struct {
 
 // New makes the service. The error says what the configuration lacks.
 func New(c Config) (*Service, error) {
-	if c.Store == nil || c.View == nil || c.Feed == nil || c.Audit == nil || c.Events == nil || c.Tokens == nil || c.Authority == nil {
+	if c.Store == nil || c.View == nil || c.Feed == nil || c.Audit == nil || c.Events == nil || c.Tokens == nil || c.Authority == nil || c.Identities == nil {
 		return nil, errors.New("operator: Config needs Store, View, Feed, Audit, Events, Tokens and Authority")
 	}
 	pools, err := ipam.ParsePools(c.Fleet)
@@ -112,7 +116,7 @@ func New(c Config) (*Service, error) {
 	var key [32]byte
 	rand.Read(key[:])
 	return &Service{
-		store: c.Store, view: c.View, feed: c.Feed, audit: c.Audit, events: c.Events, tokens: c.Tokens, authority: c.Authority, halted: c.Halted,
+		store: c.Store, view: c.View, feed: c.Feed, audit: c.Audit, events: c.Events, tokens: c.Tokens, authority: c.Authority, identities: c.Identities, halted: c.Halted,
 		pools: pools, quarantine: c.Quarantine, log: c.Log, now: c.Now, about: about(c),
 		allocation: newAllocation(), pages: newPages(key, c.Now), limits: defaultWatchLimits(),
 	}, nil

@@ -60,6 +60,20 @@ func (d *draft) update(k operatorv1.Kind, r *operatorv1.Resource) (before, after
 			return before, before, warnings, err
 		}
 		return ofManual(b), ofManual(a), warnings, nil
+	case kindPeer:
+		b, a, warnings, err := d.updatePeer(r.GetPeer())
+		if err != nil || a == b {
+			before = ofPeer(b)
+			return before, before, warnings, err
+		}
+		return ofPeer(b), ofPeer(a), warnings, nil
+	case kindCredential:
+		b, a, warnings, err := d.updateCredential(r.GetCredential())
+		if err != nil || a == b {
+			before = ofCredential(b)
+			return before, before, warnings, err
+		}
+		return ofCredential(b), ofCredential(a), warnings, nil
 	}
 	t, err := d.updateToken(r.GetJoinToken())
 	return nil, ofToken(t), nil, err

@@ -35,7 +35,7 @@ func (s *Service) Watch(req *operatorv1.WatchRequest, stream operatorv1.Resource
 		out: make(chan *operatorv1.WatchResponse, s.limits.buffer), failed: make(chan struct{}),
 	}
 	if len(w.kinds) == 0 {
-		w.kinds = []operatorv1.Kind{kindHost, kindPolicy, kindToken, kindSA, kindEvent, kindManual}
+		w.kinds = []operatorv1.Kind{kindHost, kindPolicy, kindToken, kindSA, kindEvent, kindManual, kindPeer, kindCredential, kindIKESA}
 	}
 	// Sending has a goroutine of its own, so that a watcher that does not read cannot hold the handler:
 	// gRPC ends a blocked Send when the handler returns.
@@ -144,6 +144,10 @@ func (w *watch) prefixes() []string {
 			out = append(out, store.EpochPrefix, store.LivePrefix, store.HostIDPrefix)
 		case kindManual:
 			out = append(out, store.ManualPhasePrefix)
+		case kindPeer:
+			out = append(out, store.PeerWishPrefix)
+		case kindIKESA:
+			out = append(out, store.IKEChildPrefix)
 		}
 	}
 	return out

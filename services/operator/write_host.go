@@ -146,6 +146,10 @@ func (d *draft) putSpec(k operatorv1.Kind, m proto.Message) error {
 		md, m.Status = m.GetMetadata(), nil
 	case *operatorv1.ManualPeer:
 		md, m.Status = m.GetMetadata(), nil
+	case *operatorv1.Peer:
+		md, m.Status = m.GetMetadata(), nil
+	case *operatorv1.Credential:
+		md, m.Status = m.GetMetadata(), nil
 	}
 	md.Revision = 0
 	return d.put(keyPrefix(k)+md.GetName(), m)

@@ -318,7 +318,12 @@ func (d *draft) buryManual(host, uid string) error {
 		return err
 	}
 	var phase controllerv1.ManualPhase
-	if revision, err := d.get(key, &phase); err != nil || revision == 0 {
+	return d.bury(host, key, &phase, func() { phase.Deleting = true })
+}
+
+// bury makes a tombstone of what a host is to hold, if it is recorded.
+func (d *draft) bury(host, key string, record proto.Message, mark func()) error {
+	if revision, err := d.get(key, record); err != nil || revision == 0 {
 		return err
 	}
 	hostKey := keyPrefix(kindHost) + host
@@ -327,8 +332,8 @@ func (d *draft) buryManual(host, uid string) error {
 		d.delete(key) // nobody is there to hold any
 		return nil
 	}
-	phase.Deleting = true
-	return d.put(key, &phase)
+	mark()
+	return d.put(key, record)
 }
 
 func (d *draft) deleteManual(name string, revision int64) (*operatorv1.ManualPeer, error) {

@@ -164,6 +164,8 @@ func newRig(t *testing.T, limits Limits) *rig {
 		Register: func(g grpc.ServiceRegistrar) {
 			fleetv1.RegisterEnrolmentServiceServer(g, fleetv1.UnimplementedEnrolmentServiceServer{})
 			fleetv1.RegisterSyncServiceServer(g, r.syncs)
+			fleetv1.RegisterRelayServiceServer(g, fleetv1.UnimplementedRelayServiceServer{})
+			operatorv1.RegisterPeerServiceServer(g, operatorv1.UnimplementedPeerServiceServer{})
 			operatorv1.RegisterResourceServiceServer(g, r.resources)
 			operatorv1.RegisterAdminServiceServer(g, operatorv1.UnimplementedAdminServiceServer{})
 		},

@@ -30,18 +30,23 @@ func rolesOf(fullMethod string) ([]caller.Role, bool) {
 		return anyone, true
 	case fleetv1.EnrolmentService_Renew_FullMethodName:
 		return renewer, true
-	case fleetv1.SyncService_Sync_FullMethodName:
+	case fleetv1.SyncService_Sync_FullMethodName,
+		fleetv1.RelayService_RelayIKE_FullMethodName:
 		return agent, true
 
 	case operatorv1.ResourceService_Get_FullMethodName,
 		operatorv1.ResourceService_List_FullMethodName,
 		operatorv1.ResourceService_Watch_FullMethodName,
+		operatorv1.PeerService_ExplainPeer_FullMethodName,
 		operatorv1.AdminService_GetStatus_FullMethodName:
 		return reader, true
 	case operatorv1.ResourceService_Create_FullMethodName,
 		operatorv1.ResourceService_Update_FullMethodName,
 		operatorv1.ResourceService_Delete_FullMethodName,
 		operatorv1.ResourceService_Apply_FullMethodName,
+		operatorv1.PeerService_UpPeer_FullMethodName,
+		operatorv1.PeerService_DownPeer_FullMethodName,
+		operatorv1.PeerService_RekeyPeer_FullMethodName,
 		operatorv1.AdminService_Rekey_FullMethodName,
 		operatorv1.AdminService_ConfirmDeletions_FullMethodName:
 		return writer, true

@@ -32,6 +32,11 @@ sallyport.operator.v1.ResourceService/Create       -     -        -           - 
 sallyport.operator.v1.ResourceService/Update       -     -        -           -         -       y       y
 sallyport.operator.v1.ResourceService/Delete       -     -        -           -         -       y       y
 sallyport.operator.v1.ResourceService/Apply        -     -        -           -         -       y       y
+sallyport.fleet.v1.RelayService/RelayIKE           -     y        -           -         -       -       -
+sallyport.operator.v1.PeerService/UpPeer           -     -        -           -         -       y       y
+sallyport.operator.v1.PeerService/DownPeer         -     -        -           -         -       y       y
+sallyport.operator.v1.PeerService/RekeyPeer        -     -        -           -         -       y       y
+sallyport.operator.v1.PeerService/ExplainPeer      -     -        -           -         y       y       y
 sallyport.operator.v1.AdminService/GetStatus       -     -        -           -         y       y       y
 sallyport.operator.v1.AdminService/Rekey           -     -        -           -         -       y       y
 sallyport.operator.v1.AdminService/ConfirmDeletions - -       -           -         -       y       y

@@ -34,6 +34,10 @@ const (
 	AuditManualPeerRemoved AuditKind = "manual-peer-removed"
 	AuditManualKeyReplaced AuditKind = "manual-key-replaced"
 
+	AuditPeerRemoved        AuditKind = "peer-removed"
+	AuditCredentialRemoved  AuditKind = "credential-removed"
+	AuditCredentialReplaced AuditKind = "credential-replaced"
+
 	auditVoid AuditKind = "void" // entry Name did not take place
 	auditTorn AuditKind = "torn" // the line before was cut by a crash
 )
@@ -45,7 +49,7 @@ type AuditEntry struct {
 	ID          string    `json:"id"`
 	Time        time.Time `json:"time"`
 	Kind        AuditKind `json:"kind"`
-	Name        string    `json:"name"` // host, operator, token id, CA id or manual peer
+	Name        string    `json:"name"` // host, operator, token id, CA id, manual peer, peer or credential
 	Incarnation uint64    `json:"incarnation,omitempty"`
 	Revision    int64     `json:"revision,omitempty"` // etcd's head before the write
 	Actor       string    `json:"actor,omitempty"`
@@ -77,6 +81,20 @@ func (e AuditEntry) deletes() []string {
 		}
 	case AuditManualKeyReplaced:
 		return []string{ManualKeyPrefix + e.Name}
+	case AuditPeerRemoved:
+		return []string{
+			SpecPrefix + string(KindPeer) + "/" + e.Name,
+			StatusPrefix + string(KindPeer) + "/" + e.Name,
+			PeerWishPrefix + e.Name,
+		}
+	case AuditCredentialRemoved:
+		return []string{
+			CredentialPrefix + e.Name,
+			SpecPrefix + string(KindCredential) + "/" + e.Name,
+			StatusPrefix + string(KindCredential) + "/" + e.Name,
+		}
+	case AuditCredentialReplaced:
+		return []string{CredentialPrefix + e.Name}
 	}
 	return nil
 }

@@ -11,10 +11,10 @@ import (
 )
 
 // notBackedUp are the groups that a restore must not bring back, in key order:
-// traffic keys and their phases, agents' epochs, what lies under a lease,
+// traffic keys and their phases, IKE SAs, agents' epochs, what lies under a lease,
 // leadership, and the marker of a restore. The slice is a function's, since it must not change.
 func notBackedUp() []string {
-	return []string{EpochPrefix, EventPrefix, IntentPrefix, LeaderPrefix, LivePrefix, RestoringKey, "sa/"}
+	return []string{EpochPrefix, EventPrefix, "ike/", IntentPrefix, LeaderPrefix, LivePrefix, RestoringKey, "sa/"}
 }
 
 // BackupInfo stands at the head of a backup.

@@ -26,6 +26,16 @@ import (
 //	manual/guard                       changes with every manual peer
 //	manual/key/<name>                  sealed keys of a manual peer, under the root key
 //	manual/phase/<host>/<uid>          which associations of a manual peer a host should hold
+//	credential/<name>                  sealed secret of a credential, under the root key
+//	peer/entry/<host>/<uid>            an SPD entry of a peer at a host
+//	peer/wish/<name>                   what operators said of a peer beside its spec
+//	ike/sa/<spi>                       sealed IKE SA
+//	ike/state/<spi>                    what of it is no secret
+//	ike/child/<host>/<id>              a child SA that a host should hold
+//	ike/acks/<host>/<id>               what the host said of it
+//	ike/key/<id>.in, ike/key/<id>.out  its sealed keys, immutable
+//	ike/acquire/<host>/<uid>           a packet that wanted a child SA
+//	ike/shard/<number>                 fencing token of a shard's IKE SAs
 //	ipam                               address allocation
 //	event/<id>                         leased
 //	leader/<name>/<lease>              candidates; the oldest leads
@@ -52,6 +62,17 @@ const (
 	ManualKeyPrefix   = "manual/key/"
 	ManualPhasePrefix = "manual/phase/"
 
+	CredentialPrefix = "credential/"
+	PeerEntryPrefix  = "peer/entry/"
+	PeerWishPrefix   = "peer/wish/"
+	IKESAPrefix      = "ike/sa/"
+	IKEStatePrefix   = "ike/state/"
+	IKEChildPrefix   = "ike/child/"
+	IKEAcksPrefix    = "ike/acks/"
+	IKEKeyPrefix     = "ike/key/"
+	IKEAcquirePrefix = "ike/acquire/"
+	IKEShardPrefix   = "ike/shard/"
+
 	EventPrefix  = "event/"
 	LeaderPrefix = "leader/"
 	IntentPrefix = "intent/"
@@ -73,10 +94,16 @@ const (
 	KindJoinToken Kind = "jointoken"
 
 	KindManualPeer Kind = "manualpeer"
+	KindPeer       Kind = "peer"
+	KindCredential Kind = "credential"
 )
 
 func (k Kind) valid() bool {
-	return k == KindHost || k == KindPolicy || k == KindJoinToken || k == KindManualPeer
+	switch k {
+	case KindHost, KindPolicy, KindJoinToken, KindManualPeer, KindPeer, KindCredential:
+		return true
+	}
+	return false
 }
 
 // CheckName reports whether name can be one segment of a key: 1 to MaxNameLen
@@ -169,37 +196,39 @@ func LiveKey(host string) (string, error) { return join(LivePrefix, host) }
 func EventKey(id string) (string, error) { return join(EventPrefix, id) }
 
 // IntentKey is intent/<scope>/<name>.
-func IntentKey(scope, name string) (string, error) {
-	prefix, err := join(IntentPrefix, scope)
-	if err != nil {
-		return "", err
-	}
-	return join(prefix+"/", name)
-}
+func IntentKey(scope, name string) (string, error) { return joinTwo(IntentPrefix, scope, name) }
 
 // ManualKeyKey is manual/key/<name>.
 func ManualKeyKey(name string) (string, error) { return join(ManualKeyPrefix, name) }
 
 // ManualPhaseKey is manual/phase/<host>/<uid>, with the manual peer's uid in 16 hexadecimal digits.
-func ManualPhaseKey(host, uid string) (string, error) {
-	prefix, err := join(ManualPhasePrefix, host)
-	if err != nil {
-		return "", err
-	}
-	return join(prefix+"/", uid)
-}
+func ManualPhaseKey(host, uid string) (string, error) { return joinTwo(ManualPhasePrefix, host, uid) }
 
 // ParseManualPhaseKey takes a key of ManualPhaseKey apart.
 func ParseManualPhaseKey(key string) (host, uid string, err error) {
-	rest, ok := strings.CutPrefix(key, ManualPhasePrefix)
-	host, uid, slash := strings.Cut(rest, "/")
-	if !ok || !slash {
-		return "", "", fmt.Errorf("%w: %q is not %s<host>/<uid>", ErrBadKey, key, ManualPhasePrefix)
+	return parseTwo(ManualPhasePrefix, key)
+}
+
+// joinTwo is <prefix><first>/<second>.
+func joinTwo(prefix, first, second string) (string, error) {
+	prefix, err := join(prefix, first)
+	if err != nil {
+		return "", err
 	}
-	if err := CheckName(host); err != nil {
+	return join(prefix+"/", second)
+}
+
+// parseTwo is the inverse of joinTwo.
+func parseTwo(prefix, key string) (first, second string, err error) {
+	rest, ok := strings.CutPrefix(key, prefix)
+	first, second, slash := strings.Cut(rest, "/")
+	if !ok || !slash {
+		return "", "", fmt.Errorf("%w: %q is not %s<name>/<name>", ErrBadKey, key, prefix)
+	}
+	if err := CheckName(first); err != nil {
 		return "", "", err
 	}
-	return host, uid, CheckName(uid)
+	return first, second, CheckName(second)
 }
 
 func leaderPrefix(name string) (string, error) { return join(LeaderPrefix, name) }
@@ -284,14 +313,4 @@ func ParseName(prefix, key string) (string, error) {
 }
 
 // ParseIntentKey takes a key of IntentKey apart.
-func ParseIntentKey(key string) (scope, name string, err error) {
-	rest, ok := strings.CutPrefix(key, IntentPrefix)
-	scope, name, slash := strings.Cut(rest, "/")
-	if !ok || !slash {
-		return "", "", fmt.Errorf("%w: %q is not %s<scope>/<name>", ErrBadKey, key, IntentPrefix)
-	}
-	if err := CheckName(scope); err != nil {
-		return "", "", err
-	}
-	return scope, name, CheckName(name)
-}
+func ParseIntentKey(key string) (scope, name string, err error) { return parseTwo(IntentPrefix, key) }

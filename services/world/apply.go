@@ -20,6 +20,8 @@ func (f *Feed) apply(b store.Batch) {
 			t.pairs[plan.PairID(pair)] = struct{}{}
 		} else if host, uid, err := store.ParseManualPhaseKey(c.Key); err == nil {
 			f.touchManual(host, uid, t)
+		} else if f.touchPeer(c.Key, t) {
+			continue
 		} else if kind, name := subject(c.Key); kind == store.KindHost {
 			hosts[name] = struct{}{}
 		} else if kind == store.KindPolicy {

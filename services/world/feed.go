@@ -68,6 +68,7 @@ func prefixes() []string {
 	return []string{
 		store.SpecPrefix + host, store.SpecPrefix + policy, store.StatusPrefix + host, store.StatusPrefix + policy,
 		store.EpochPrefix, store.LivePrefix, store.SAPhasePrefix, store.IntentPrefix, store.ManualPhasePrefix,
+		store.PeerEntryPrefix, store.IKEChildPrefix,
 	}
 }
 

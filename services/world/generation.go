@@ -23,10 +23,7 @@ func Generation(kv store.KV) (plan.PairID, plan.Generation, error) {
 		Number: number, Phase: plan.Phase(r.GetPhase()), Acks: plan.Acks(r.GetAcks()), Incarnation: r.GetIncarnation(),
 		Create: r.GetCreateTime(), PhaseTime: r.GetPhaseTime(), Soft: r.GetSoftTime(), Hard: r.GetHardTime(),
 		RefusedBelow: r.GetRefusedBelow(), SPIAB: r.GetSpiAToB(), SPIBA: r.GetSpiBToA(),
-		Transform: plan.Transform{
-			ID: uint16(r.GetTransform().GetEncryption()), KeyBits: uint16(r.GetTransform().GetKeyBits()),
-			Integrity: uint16(r.GetTransform().GetIntegrity()), ESN: r.GetTransform().GetEsn(),
-		},
+		Transform:      Transform(r.GetTransform()),
 		CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision,
 	}
 	for _, id := range []struct {
@@ -48,6 +45,13 @@ func GenerationRecord(g plan.Generation) *controllerv1.GenerationPhase {
 		CreateTime: g.Create, PhaseTime: g.PhaseTime, SoftTime: g.Soft, HardTime: g.Hard,
 		RefusedBelow: g.RefusedBelow, Incarnation: g.Incarnation, SpiAToB: g.SPIAB, SpiBToA: g.SPIBA,
 		Transform: TransformRecord(g.Transform),
+	}
+}
+
+// Transform is the inverse of TransformRecord.
+func Transform(r *typesv1.Transform) plan.Transform {
+	return plan.Transform{
+		ID: uint16(r.GetEncryption()), KeyBits: uint16(r.GetKeyBits()), Integrity: uint16(r.GetIntegrity()), ESN: r.GetEsn(),
 	}
 }
 

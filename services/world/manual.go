@@ -71,10 +71,10 @@ func ManualPeersOf(s *store.Snapshot, host string) (uids []plan.UID) {
 	return uids
 }
 
-// touchManual touches the pair of a manual peer and its host, if there is such a host.
-func (f *Feed) touchManual(host, peer string, t *touched) {
+// touchManual touches the pair of a manual peer, or of a peer's child, and its host, if there is such a host.
+func (f *Feed) touchManual(host, text string, t *touched) {
 	at, known := f.uids[host]
-	uid, err := plan.ParseUID(peer)
+	uid, err := plan.ParseUID(text)
 	if known && err == nil && uid != at {
 		t.pairs[plan.PairOf(at, uid)] = struct{}{}
 	}

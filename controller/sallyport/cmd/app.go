@@ -109,7 +109,7 @@ machine, by its unix socket (--socket).`,
 	root.AddCommand(
 		a.applyCommand(), a.diffCommand(), a.getCommand(), a.deleteCommand(),
 		a.joinTokenCommand(), a.rekeyCommand(), a.confirmDeletionsCommand(), a.statusCommand(),
-		a.caCommand(), a.operatorCommand(), a.backupCommand(), a.restoreCommand(),
+		a.caCommand(), a.operatorCommand(), a.peerCommand(), a.exportCommand(), a.backupCommand(), a.restoreCommand(),
 		a.versionCommand(), exitCodesTopic(),
 	)
 	if a.Lab != nil {

@@ -24,8 +24,8 @@ type apply struct {
 	docs     []*manifest.Document
 }
 
-const manifestHelp = `A file holds YAML documents with kind (Host, Policy or ManualPeer), metadata and spec, separated by
-"---". A directory stands for its *.yaml and *.yml files, "-" for the standard input.`
+const manifestHelp = `A file holds YAML documents with kind (Host, Policy, ManualPeer, Peer or Credential), metadata and
+spec, separated by "---". A directory stands for its *.yaml and *.yml files, "-" for the standard input.`
 
 func (a *app) applyCommand() *cobra.Command {
 	p := apply{app: a}
@@ -36,8 +36,8 @@ func (a *app) applyCommand() *cobra.Command {
 
 ` + manifestHelp + `
 
-The keys of a ManualPeer are written and never shown: get shows their fingerprints. Leave them out, or as
-get shows them, to keep what there is.
+The keys of a ManualPeer and the secret of a Credential are written and never shown: get shows their
+fingerprints. Leave them out, or as get shows them, to keep what there is.
 
 Everything is checked before anything is written. Up to 40 resources are written at once or not at
 all; of more, each has its own result, and repeating is safe. Nothing is deleted without --prune.`,
@@ -73,7 +73,7 @@ The exit status is 0 without a difference and 1 with one.
 
 func (p *apply) flags(c *cobra.Command) {
 	c.Flags().StringArrayVarP(&p.files, "filename", "f", nil, "file, directory or - for the standard input; may be repeated")
-	c.Flags().BoolVar(&p.prune, "prune", false, "delete hosts, policies and manual peers that --selector selects and that are in no file")
+	c.Flags().BoolVar(&p.prune, "prune", false, "delete what of these kinds --selector selects and that are in no file")
 	c.Flags().StringVar(&p.selector, "selector", "", "label selector of what --prune may delete")
 	c.MarkFlagsRequiredTogether("prune", "selector")
 }

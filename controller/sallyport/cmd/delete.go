@@ -34,8 +34,8 @@ func (a *app) deleteCommand() *cobra.Command {
 	d := remove{app: a}
 	c := &cobra.Command{
 		Use:   "delete (KIND NAME ... | -f FILE)",
-		Short: "Delete hosts, policies, manual peers or join tokens",
-		Long: `Delete hosts, policies, manual peers or join tokens, and all that follows from them: a host's certificate is revoked
+		Short: "Delete hosts, policies, peers, credentials, manual peers or join tokens",
+		Long: `Delete hosts, policies, peers, credentials, manual peers or join tokens, and all that follows from them: a host's certificate is revoked
 and its security associations are deleted everywhere; a policy's too, where no other policy wants them.
 
 On a terminal the deletion of hosts is confirmed, unless --yes says so already.`,

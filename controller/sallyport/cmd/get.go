@@ -33,8 +33,8 @@ func (a *app) getCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "get KIND [NAME ...]",
 		Short: "Show resources",
-		Long: `Show resources: hosts, policies, manual-peers, sas (security associations), events or join-tokens.
-Keys are not shown.
+		Long: `Show resources: hosts, policies, peers, ike-sas, credentials, manual-peers, sas (security associations),
+events or join-tokens. Keys and secrets are not shown.
 
 -o json is the API's own JSON: a ListResponse, or for a single NAME a Resource. With -w it is a
 WatchResponse in each line. -o yaml can be applied again.`,

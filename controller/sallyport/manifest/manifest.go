@@ -2,7 +2,7 @@
 //
 // A file holds documents that are separated by "---". Each document is one resource:
 //
-//	kind: Host            # Host, Policy or ManualPeer
+//	kind: Host            # Host, Policy, ManualPeer, Peer or Credential
 //	metadata: {name: web-1, labels: {role: web}}
 //	spec: {subnets: [10.1.0.0/24]}
 //	status: …             # ignored: it is the controller's

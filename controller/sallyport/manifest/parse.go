@@ -3,6 +3,7 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -135,7 +136,7 @@ func (d *decoder) kind(entries []entry, start Position) (resource.Kind, bool) {
 	}
 	hint := ""
 	for _, e := range entries {
-		if e.name == "resources" || e.name == "host" || e.name == "policy" || e.name == "manualPeer" {
+		if slices.Contains([]string{"resources", "host", "policy", "manualPeer", "peer", "credential"}, e.name) {
 			hint = "; this looks like -o json: files are written as get -o yaml writes them"
 		}
 	}

@@ -157,9 +157,9 @@ func TestParseErrors(t *testing.T) {
 	const host = "kind: Host\nmetadata:\n  name: a\n"
 	const policy = "kind: Policy\nmetadata:\n  name: a\nspec:\n  hosts: \"*\"\n"
 	for _, tc := range []struct{ name, text, want string }{
-		{"missing kind", "metadata: {name: a}\n", `f:1:1: kind is missing: say kind: Host, Policy or ManualPeer`},
-		{"missing kind in the second", host + "---\n# c\n\nmetadata: {name: b}\n", `f:7:1: kind is missing: say kind: Host, Policy or ManualPeer`},
-		{"json of the API", `{"host": {"metadata": {"name": "a"}}}`, `f:1:1: kind is missing: say kind: Host, Policy or ManualPeer; this looks like -o json: files are written as get -o yaml writes them`},
+		{"missing kind", "metadata: {name: a}\n", `f:1:1: kind is missing: say kind: Host, Policy, ManualPeer, Peer or Credential`},
+		{"missing kind in the second", host + "---\n# c\n\nmetadata: {name: b}\n", `f:7:1: kind is missing: say kind: Host, Policy, ManualPeer, Peer or Credential`},
+		{"json of the API", `{"host": {"metadata": {"name": "a"}}}`, `f:1:1: kind is missing: say kind: Host, Policy, ManualPeer, Peer or Credential; this looks like -o json: files are written as get -o yaml writes them`},
 		{"unknown kind", "kind: Hots\nmetadata: {name: a}\n", `f:1:7: unknown kind "Hots": did you mean "Host"?`},
 		{"kind in lower case", "kind: host\n", `f:1:7: unknown kind "host": did you mean "Host"?`},
 		{"kind is a number", "kind: 1\n", `f:1:7: kind must be a string, this is the number 1: put it in quotes`},

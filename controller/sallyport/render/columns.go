@@ -41,6 +41,12 @@ func ColumnsOf(k resource.Kind, wide bool, now time.Time) Columns {
 		c.columns = eventColumns()
 	case operatorv1.Kind_KIND_MANUAL_PEER:
 		c.columns = manualPeerColumns()
+	case operatorv1.Kind_KIND_PEER:
+		c.columns = peerColumns()
+	case operatorv1.Kind_KIND_CREDENTIAL:
+		c.columns = credentialColumns()
+	case operatorv1.Kind_KIND_IKE_SECURITY_ASSOCIATION:
+		c.columns = ikeSAColumns()
 	default:
 		c.columns = []column{{"NAME", false, nameCell}, {"AGE", false, ageCell}}
 	}

@@ -118,6 +118,27 @@ func TestColumns(t *testing.T) {
 			},
 			Status: &operatorv1.ManualPeerStatus{Generation: 2, Id: "aa", Installed: true, Conditions: []*operatorv1.Condition{{Type: "KeysMissing"}}},
 		}}},
+		{Kind: &operatorv1.Resource_Peer{Peer: &operatorv1.Peer{
+			Metadata: md, Spec: &operatorv1.PeerSpec{
+				Hosts: []string{"h"}, RemoteAddresses: []string{"192.0.2.1"}, Start: "always",
+				Local: &operatorv1.PeerAuthentication{Method: "psk"}, Remote: &operatorv1.PeerAuthentication{Method: "certificate"},
+			},
+			Status: &operatorv1.PeerStatus{IkeSas: 1, Children: 2, ChildrenUp: 1, RemoteAddress: "192.0.2.1:4500", Exchange: "established"},
+		}}},
+		{Kind: &operatorv1.Resource_Credential{Credential: &operatorv1.Credential{
+			Metadata: md, Spec: &operatorv1.CredentialSpec{Type: "ca", Fingerprint: "ff"},
+			Status: &operatorv1.CredentialStatus{Peers: []string{"a", "b"}, Subjects: []string{"CN=x"}, ExpireTime: at(time.Hour)},
+		}}},
+		{Kind: &operatorv1.Resource_IkeSecurityAssociation{IkeSecurityAssociation: &operatorv1.IKESecurityAssociation{
+			Metadata: md, Status: &operatorv1.IKESecurityAssociationStatus{
+				Peer: "p", Host: "h", State: "established", RemoteAddress: "192.0.2.1:4500", RemoteId: "gw", Proposal: "q", Initiator: true,
+				InitiatorSpi: "01", ResponderSpi: "02", RekeyTime: at(time.Hour), LocalId: "me", LocalAddress: "192.0.2.2:4500",
+				Children: []*operatorv1.IKESecurityAssociationStatus_Child{{
+					Name: "net", Installed: "inbound", InboundSpi: 1, OutboundSpi: 2, Udp: true, Mode: "tunnel", Proposal: "e",
+					Local: []string{"10.1.0.0/16"}, Remote: []string{"10.2.0.0/16"},
+				}},
+			},
+		}}},
 	}
 	want := map[string]string{
 		"Host":                "n|100.80.0.1,fd00::1|no|192.0.2.1|0/0|1m|10.0.0.0/8|v1|ab|ended|a=1,b=2|DuplicateIdentity",
@@ -126,6 +147,10 @@ func TestColumns(t *testing.T) {
 		"SecurityAssociation": "s|d|0x01000001|2|inbound|p|now|1h|mesh|1m|aa|n",
 		"ManualPeer": "n|h|192.0.2.1:4501|esp/aes256-sha256-esn|0x00001001|0x00002001|2|yes|1m|tunnel|udp|10.1.0.0/16 - 10.2.0.0/16,10.3.0.0/16|aa|" +
 			"a=1,b=2|KeysMissing",
+		"Peer":       "n|h|192.0.2.1|psk/certificate|1|1/2|1m|established|192.0.2.1:4500|always|a=1,b=2|",
+		"Credential": "n|ca|CN=x|1h|a,b|1m|ff|a=1,b=2|",
+		"IKESecurityAssociation": "p|h|established|192.0.2.1:4500|gw|q|net (inbound)|1h|1m|initiator|192.0.2.2:4500|me|01_i 02_r|" +
+			"net: 0x00000001 in, 0x00000002 out, esp-in-udp tunnel, e, 10.1.0.0/16 - 10.2.0.0/16|n",
 		"Event": "2026-01-31 12:00:00|Normal|R|sa/x|m|n",
 	}
 	for _, r := range full {

@@ -47,6 +47,12 @@ func Kinds() []Kind {
 			Enum: operatorv1.Kind_KIND_MANUAL_PEER, Name: "ManualPeer", Singular: "manual-peer", Plural: "manual-peers",
 			Aliases: []string{"manualpeers"}, Appliable: true, Deletable: true,
 		},
+		{Enum: operatorv1.Kind_KIND_PEER, Name: "Peer", Singular: "peer", Plural: "peers", Appliable: true, Deletable: true},
+		{Enum: operatorv1.Kind_KIND_CREDENTIAL, Name: "Credential", Singular: "credential", Plural: "credentials", Appliable: true, Deletable: true},
+		{
+			Enum: operatorv1.Kind_KIND_IKE_SECURITY_ASSOCIATION, Name: "IKESecurityAssociation", Singular: "ike-sa", Plural: "ike-sas",
+			Aliases: []string{"ikesa", "ikesas"},
+		},
 	}
 }
 

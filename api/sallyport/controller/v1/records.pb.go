@@ -1221,6 +1221,1049 @@ func (x *ManualGuard) GetChanges() uint64 {
 	return 0
 }
 
+// CredentialSecret is the secret part of a credential. Key: credential/NAME, the whole record sealed under the root
+// key: it must outlive the hourly keys, and a backup.
+type CredentialSecret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifier of this secret, 16 bytes, random.
+	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The pre-shared key, or the private key in PKCS#8 DER.
+	Secret        []byte `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CredentialSecret) Reset() {
+	*x = CredentialSecret{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CredentialSecret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CredentialSecret) ProtoMessage() {}
+
+func (x *CredentialSecret) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CredentialSecret.ProtoReflect.Descriptor instead.
+func (*CredentialSecret) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CredentialSecret) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *CredentialSecret) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
+}
+
+// IKESnapshot is all of an IKE SA, as another controller can carry on with it. Key: ike/sa/SPI, with the controller's
+// own SPI in 16 hexadecimal digits, the whole record sealed under an hourly key: a backup does not hold what opens it.
+type IKESnapshot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The machine's snapshot, in its own form.
+	Machine []byte `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	// Revision of the peer's spec that it was made from.
+	PeerRevision int64 `protobuf:"varint,2,opt,name=peer_revision,json=peerRevision,proto3" json:"peer_revision,omitempty"`
+	// SPIs of the controller's that datagrams for it carry, newest last, 8 bytes each.
+	Spis [][]byte `protobuf:"bytes,3,rep,name=spis,proto3" json:"spis,omitempty"`
+	// Name of the peer; empty while it is not known.
+	Peer string `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Host that serves it.
+	Host          string `protobuf:"bytes,5,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKESnapshot) Reset() {
+	*x = IKESnapshot{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKESnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKESnapshot) ProtoMessage() {}
+
+func (x *IKESnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKESnapshot.ProtoReflect.Descriptor instead.
+func (*IKESnapshot) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *IKESnapshot) GetMachine() []byte {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+func (x *IKESnapshot) GetPeerRevision() int64 {
+	if x != nil {
+		return x.PeerRevision
+	}
+	return 0
+}
+
+func (x *IKESnapshot) GetSpis() [][]byte {
+	if x != nil {
+		return x.Spis
+	}
+	return nil
+}
+
+func (x *IKESnapshot) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *IKESnapshot) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+// IKEState is what anybody may know of an IKE SA. Key: ike/state/SPI.
+type IKEState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the peer.
+	Peer string `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Identifier of the peer resource, 8 bytes.
+	PeerUid []byte `protobuf:"bytes,2,opt,name=peer_uid,json=peerUid,proto3" json:"peer_uid,omitempty"`
+	// Host that relayed its first message: datagrams of any other are dropped.
+	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	// Incarnation that made it: an IKE SA of an older one is never taken up.
+	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// True when the controller began it.
+	Initiator bool `protobuf:"varint,5,opt,name=initiator,proto3" json:"initiator,omitempty"`
+	// SPI of the end that began it, 8 bytes.
+	InitiatorSpi []byte `protobuf:"bytes,6,opt,name=initiator_spi,json=initiatorSpi,proto3" json:"initiator_spi,omitempty"`
+	// SPI of the other end, 8 bytes.
+	ResponderSpi []byte `protobuf:"bytes,7,opt,name=responder_spi,json=responderSpi,proto3" json:"responder_spi,omitempty"`
+	// Identity of the host's end, for people.
+	LocalId string `protobuf:"bytes,8,opt,name=local_id,json=localId,proto3" json:"local_id,omitempty"`
+	// Identity of the peer, for people.
+	RemoteId string `protobuf:"bytes,9,opt,name=remote_id,json=remoteId,proto3" json:"remote_id,omitempty"`
+	// Address and port of the host's end.
+	LocalAddress string `protobuf:"bytes,10,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	// Address and port of the peer.
+	RemoteAddress string `protobuf:"bytes,11,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
+	// Cryptography, in strongSwan's words.
+	Proposal string `protobuf:"bytes,12,opt,name=proposal,proto3" json:"proposal,omitempty"`
+	// State, in a word.
+	State string `protobuf:"bytes,13,opt,name=state,proto3" json:"state,omitempty"`
+	// When the peer was authenticated.
+	EstablishTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=establish_time,json=establishTime,proto3" json:"establish_time,omitempty"`
+	// When it is rekeyed.
+	RekeyTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=rekey_time,json=rekeyTime,proto3" json:"rekey_time,omitempty"`
+	// When it ends.
+	HardTime      *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=hard_time,json=hardTime,proto3" json:"hard_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKEState) Reset() {
+	*x = IKEState{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKEState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKEState) ProtoMessage() {}
+
+func (x *IKEState) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKEState.ProtoReflect.Descriptor instead.
+func (*IKEState) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *IKEState) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *IKEState) GetPeerUid() []byte {
+	if x != nil {
+		return x.PeerUid
+	}
+	return nil
+}
+
+func (x *IKEState) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *IKEState) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *IKEState) GetInitiator() bool {
+	if x != nil {
+		return x.Initiator
+	}
+	return false
+}
+
+func (x *IKEState) GetInitiatorSpi() []byte {
+	if x != nil {
+		return x.InitiatorSpi
+	}
+	return nil
+}
+
+func (x *IKEState) GetResponderSpi() []byte {
+	if x != nil {
+		return x.ResponderSpi
+	}
+	return nil
+}
+
+func (x *IKEState) GetLocalId() string {
+	if x != nil {
+		return x.LocalId
+	}
+	return ""
+}
+
+func (x *IKEState) GetRemoteId() string {
+	if x != nil {
+		return x.RemoteId
+	}
+	return ""
+}
+
+func (x *IKEState) GetLocalAddress() string {
+	if x != nil {
+		return x.LocalAddress
+	}
+	return ""
+}
+
+func (x *IKEState) GetRemoteAddress() string {
+	if x != nil {
+		return x.RemoteAddress
+	}
+	return ""
+}
+
+func (x *IKEState) GetProposal() string {
+	if x != nil {
+		return x.Proposal
+	}
+	return ""
+}
+
+func (x *IKEState) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *IKEState) GetEstablishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EstablishTime
+	}
+	return nil
+}
+
+func (x *IKEState) GetRekeyTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RekeyTime
+	}
+	return nil
+}
+
+func (x *IKEState) GetHardTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HardTime
+	}
+	return nil
+}
+
+// IKEChild is one child SA that a host should hold, with what of it is no secret. Key: ike/child/HOST/ID, with the
+// identifier of the SA pair in 32 hexadecimal digits. It begins with the identifier of the peer's child, 8 bytes.
+type IKEChild struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the peer.
+	Peer string `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Name of the PeerChild.
+	Child string `protobuf:"bytes,2,opt,name=child,proto3" json:"child,omitempty"`
+	// Epoch of the agent that it is for, 16 bytes: its keys go to no other.
+	Epoch []byte `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Incarnation that made it.
+	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Generation within the pair of the inbound association: Unix seconds, or more where two fall into one second.
+	InboundGeneration uint32 `protobuf:"varint,5,opt,name=inbound_generation,json=inboundGeneration,proto3" json:"inbound_generation,omitempty"`
+	// Generation of the outbound association; 0 until that is to be installed.
+	OutboundGeneration uint32 `protobuf:"varint,6,opt,name=outbound_generation,json=outboundGeneration,proto3" json:"outbound_generation,omitempty"`
+	// SPI of what the host opens.
+	InboundSpi uint32 `protobuf:"fixed32,7,opt,name=inbound_spi,json=inboundSpi,proto3" json:"inbound_spi,omitempty"`
+	// SPI of what the host seals.
+	OutboundSpi uint32 `protobuf:"fixed32,8,opt,name=outbound_spi,json=outboundSpi,proto3" json:"outbound_spi,omitempty"`
+	// Cryptography.
+	Transform *v1.Transform `protobuf:"bytes,9,opt,name=transform,proto3" json:"transform,omitempty"`
+	// Traffic of the host's end, as it was narrowed.
+	Local []*v1.TrafficSelector `protobuf:"bytes,10,rep,name=local,proto3" json:"local,omitempty"`
+	// Traffic of the peer's end, as it was narrowed.
+	Remote []*v1.TrafficSelector `protobuf:"bytes,11,rep,name=remote,proto3" json:"remote,omitempty"`
+	// Transport mode; else tunnel mode.
+	Transport bool `protobuf:"varint,12,opt,name=transport,proto3" json:"transport,omitempty"`
+	// ESP in UDP; else native.
+	Udp bool `protobuf:"varint,13,opt,name=udp,proto3" json:"udp,omitempty"`
+	// Address of the host's end, 4 or 16 bytes; empty leaves it to the routes.
+	LocalAddress []byte `protobuf:"bytes,14,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	// Address of the peer's end, 4 or 16 bytes.
+	RemoteAddress []byte `protobuf:"bytes,15,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
+	// UDP port of the peer's end.
+	RemotePort uint32 `protobuf:"varint,16,opt,name=remote_port,json=remotePort,proto3" json:"remote_port,omitempty"`
+	// The host's end is behind NAT.
+	LocalBehindNat bool `protobuf:"varint,17,opt,name=local_behind_nat,json=localBehindNat,proto3" json:"local_behind_nat,omitempty"`
+	// The peer's end is behind NAT.
+	RemoteBehindNat bool `protobuf:"varint,18,opt,name=remote_behind_nat,json=remoteBehindNat,proto3" json:"remote_behind_nat,omitempty"`
+	// Creation, Unix seconds.
+	CreateTime uint32 `protobuf:"fixed32,19,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When to rekey, jitter included, Unix seconds.
+	SoftTime uint32 `protobuf:"fixed32,20,opt,name=soft_time,json=softTime,proto3" json:"soft_time,omitempty"`
+	// Hard end, Unix seconds.
+	HardTime uint32 `protobuf:"fixed32,21,opt,name=hard_time,json=hardTime,proto3" json:"hard_time,omitempty"`
+	// Limits in bytes and packets; 0 means none.
+	SoftBytes uint64 `protobuf:"varint,22,opt,name=soft_bytes,json=softBytes,proto3" json:"soft_bytes,omitempty"`
+	// Hard limit in bytes.
+	HardBytes uint64 `protobuf:"varint,23,opt,name=hard_bytes,json=hardBytes,proto3" json:"hard_bytes,omitempty"`
+	// Soft limit in packets.
+	SoftPackets uint64 `protobuf:"varint,24,opt,name=soft_packets,json=softPackets,proto3" json:"soft_packets,omitempty"`
+	// Hard limit in packets.
+	HardPackets uint64 `protobuf:"varint,25,opt,name=hard_packets,json=hardPackets,proto3" json:"hard_packets,omitempty"`
+	// Tombstone: the host deletes both. The record goes when that is done.
+	Deleting bool `protobuf:"varint,26,opt,name=deleting,proto3" json:"deleting,omitempty"`
+	// IKE SA that it is a child of, the controller's own SPI.
+	IkeSpi []byte `protobuf:"bytes,27,opt,name=ike_spi,json=ikeSpi,proto3" json:"ike_spi,omitempty"`
+	// Anti-replay window, packets.
+	ReplayWindow uint32 `protobuf:"varint,28,opt,name=replay_window,json=replayWindow,proto3" json:"replay_window,omitempty"`
+	// DF bit of the outer header, as in PeerChild.
+	Df string `protobuf:"bytes,29,opt,name=df,proto3" json:"df,omitempty"`
+	// Another child SA carries the traffic: the outbound association goes, the inbound one still takes what is on its
+	// way.
+	Draining bool `protobuf:"varint,30,opt,name=draining,proto3" json:"draining,omitempty"`
+	// Identifier of the child within its machine.
+	Number        uint64 `protobuf:"varint,31,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKEChild) Reset() {
+	*x = IKEChild{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKEChild) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKEChild) ProtoMessage() {}
+
+func (x *IKEChild) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKEChild.ProtoReflect.Descriptor instead.
+func (*IKEChild) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *IKEChild) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *IKEChild) GetChild() string {
+	if x != nil {
+		return x.Child
+	}
+	return ""
+}
+
+func (x *IKEChild) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+func (x *IKEChild) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *IKEChild) GetInboundGeneration() uint32 {
+	if x != nil {
+		return x.InboundGeneration
+	}
+	return 0
+}
+
+func (x *IKEChild) GetOutboundGeneration() uint32 {
+	if x != nil {
+		return x.OutboundGeneration
+	}
+	return 0
+}
+
+func (x *IKEChild) GetInboundSpi() uint32 {
+	if x != nil {
+		return x.InboundSpi
+	}
+	return 0
+}
+
+func (x *IKEChild) GetOutboundSpi() uint32 {
+	if x != nil {
+		return x.OutboundSpi
+	}
+	return 0
+}
+
+func (x *IKEChild) GetTransform() *v1.Transform {
+	if x != nil {
+		return x.Transform
+	}
+	return nil
+}
+
+func (x *IKEChild) GetLocal() []*v1.TrafficSelector {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *IKEChild) GetRemote() []*v1.TrafficSelector {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *IKEChild) GetTransport() bool {
+	if x != nil {
+		return x.Transport
+	}
+	return false
+}
+
+func (x *IKEChild) GetUdp() bool {
+	if x != nil {
+		return x.Udp
+	}
+	return false
+}
+
+func (x *IKEChild) GetLocalAddress() []byte {
+	if x != nil {
+		return x.LocalAddress
+	}
+	return nil
+}
+
+func (x *IKEChild) GetRemoteAddress() []byte {
+	if x != nil {
+		return x.RemoteAddress
+	}
+	return nil
+}
+
+func (x *IKEChild) GetRemotePort() uint32 {
+	if x != nil {
+		return x.RemotePort
+	}
+	return 0
+}
+
+func (x *IKEChild) GetLocalBehindNat() bool {
+	if x != nil {
+		return x.LocalBehindNat
+	}
+	return false
+}
+
+func (x *IKEChild) GetRemoteBehindNat() bool {
+	if x != nil {
+		return x.RemoteBehindNat
+	}
+	return false
+}
+
+func (x *IKEChild) GetCreateTime() uint32 {
+	if x != nil {
+		return x.CreateTime
+	}
+	return 0
+}
+
+func (x *IKEChild) GetSoftTime() uint32 {
+	if x != nil {
+		return x.SoftTime
+	}
+	return 0
+}
+
+func (x *IKEChild) GetHardTime() uint32 {
+	if x != nil {
+		return x.HardTime
+	}
+	return 0
+}
+
+func (x *IKEChild) GetSoftBytes() uint64 {
+	if x != nil {
+		return x.SoftBytes
+	}
+	return 0
+}
+
+func (x *IKEChild) GetHardBytes() uint64 {
+	if x != nil {
+		return x.HardBytes
+	}
+	return 0
+}
+
+func (x *IKEChild) GetSoftPackets() uint64 {
+	if x != nil {
+		return x.SoftPackets
+	}
+	return 0
+}
+
+func (x *IKEChild) GetHardPackets() uint64 {
+	if x != nil {
+		return x.HardPackets
+	}
+	return 0
+}
+
+func (x *IKEChild) GetDeleting() bool {
+	if x != nil {
+		return x.Deleting
+	}
+	return false
+}
+
+func (x *IKEChild) GetIkeSpi() []byte {
+	if x != nil {
+		return x.IkeSpi
+	}
+	return nil
+}
+
+func (x *IKEChild) GetReplayWindow() uint32 {
+	if x != nil {
+		return x.ReplayWindow
+	}
+	return 0
+}
+
+func (x *IKEChild) GetDf() string {
+	if x != nil {
+		return x.Df
+	}
+	return ""
+}
+
+func (x *IKEChild) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *IKEChild) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// IKEChildAcks is what the agent said of a child SA. Key: ike/acks/HOST/ID.
+type IKEChildAcks struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the agent has installed: 1 inbound, 2 outbound.
+	Acks uint32 `protobuf:"varint,1,opt,name=acks,proto3" json:"acks,omitempty"`
+	// What the agent has refused, likewise.
+	Refused uint32 `protobuf:"varint,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Why, in words.
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Epoch of the agent, 16 bytes.
+	Epoch []byte `protobuf:"bytes,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// It crossed its soft limit.
+	Soft bool `protobuf:"varint,5,opt,name=soft,proto3" json:"soft,omitempty"`
+	// It crossed its hard limit, and is gone.
+	Hard bool `protobuf:"varint,6,opt,name=hard,proto3" json:"hard,omitempty"`
+	// The tombstone has done its work: the agent holds nothing of it.
+	Gone bool `protobuf:"varint,7,opt,name=gone,proto3" json:"gone,omitempty"`
+	// Set when the agent refused a generation as burnt: the highest that it has held.
+	HighestGeneration uint32 `protobuf:"varint,8,opt,name=highest_generation,json=highestGeneration,proto3" json:"highest_generation,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *IKEChildAcks) Reset() {
+	*x = IKEChildAcks{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKEChildAcks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKEChildAcks) ProtoMessage() {}
+
+func (x *IKEChildAcks) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKEChildAcks.ProtoReflect.Descriptor instead.
+func (*IKEChildAcks) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *IKEChildAcks) GetAcks() uint32 {
+	if x != nil {
+		return x.Acks
+	}
+	return 0
+}
+
+func (x *IKEChildAcks) GetRefused() uint32 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *IKEChildAcks) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *IKEChildAcks) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+func (x *IKEChildAcks) GetSoft() bool {
+	if x != nil {
+		return x.Soft
+	}
+	return false
+}
+
+func (x *IKEChildAcks) GetHard() bool {
+	if x != nil {
+		return x.Hard
+	}
+	return false
+}
+
+func (x *IKEChildAcks) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
+func (x *IKEChildAcks) GetHighestGeneration() uint32 {
+	if x != nil {
+		return x.HighestGeneration
+	}
+	return 0
+}
+
+// IKEChildKey is the secret part of one half of a child SA, written once. Keys: ike/key/ID.in and ike/key/ID.out, the
+// whole record sealed under an hourly key.
+type IKEChildKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifier of the SA pair, 16 bytes.
+	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Key material.
+	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKEChildKey) Reset() {
+	*x = IKEChildKey{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKEChildKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKEChildKey) ProtoMessage() {}
+
+func (x *IKEChildKey) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKEChildKey.ProtoReflect.Descriptor instead.
+func (*IKEChildKey) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *IKEChildKey) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *IKEChildKey) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// IKEAcquire says that a packet wanted a child SA that was not there. Key: ike/acquire/HOST/UID, with the identifier of
+// the peer's child.
+type IKEAcquire struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When, Unix seconds.
+	Time uint32 `protobuf:"fixed32,1,opt,name=time,proto3" json:"time,omitempty"`
+	// The packet at the host's end.
+	Local *v1.TrafficSelector `protobuf:"bytes,2,opt,name=local,proto3" json:"local,omitempty"`
+	// The packet at the peer's end.
+	Remote        *v1.TrafficSelector `protobuf:"bytes,3,opt,name=remote,proto3" json:"remote,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKEAcquire) Reset() {
+	*x = IKEAcquire{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKEAcquire) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKEAcquire) ProtoMessage() {}
+
+func (x *IKEAcquire) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKEAcquire.ProtoReflect.Descriptor instead.
+func (*IKEAcquire) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *IKEAcquire) GetTime() uint32 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *IKEAcquire) GetLocal() *v1.TrafficSelector {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *IKEAcquire) GetRemote() *v1.TrafficSelector {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+// IKEShard is what outlives the controllers that run the IKE SAs of a shard. Key: ike/shard/NUMBER.
+type IKEShard struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Fencing token of whoever runs it now: it begins the IV of each encrypted message, and is never used again.
+	Token         uint32 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKEShard) Reset() {
+	*x = IKEShard{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKEShard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKEShard) ProtoMessage() {}
+
+func (x *IKEShard) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKEShard.ProtoReflect.Descriptor instead.
+func (*IKEShard) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *IKEShard) GetToken() uint32 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+// PeerEntry says that a host has one SPD entry of a peer. Key: peer/entry/HOST/UID, with the identifier of the peer's
+// child. Every change of the peer's spec rewrites it.
+type PeerEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the peer.
+	Peer string `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Identifier of the peer resource, 8 bytes.
+	PeerUid []byte `protobuf:"bytes,2,opt,name=peer_uid,json=peerUid,proto3" json:"peer_uid,omitempty"`
+	// Name of the PeerChild.
+	Child string `protobuf:"bytes,3,opt,name=child,proto3" json:"child,omitempty"`
+	// Tombstone: the host deletes all that it holds of the entry. It goes when that is done.
+	Deleting      bool `protobuf:"varint,4,opt,name=deleting,proto3" json:"deleting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerEntry) Reset() {
+	*x = PeerEntry{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerEntry) ProtoMessage() {}
+
+func (x *PeerEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerEntry.ProtoReflect.Descriptor instead.
+func (*PeerEntry) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PeerEntry) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *PeerEntry) GetPeerUid() []byte {
+	if x != nil {
+		return x.PeerUid
+	}
+	return nil
+}
+
+func (x *PeerEntry) GetChild() string {
+	if x != nil {
+		return x.Child
+	}
+	return ""
+}
+
+func (x *PeerEntry) GetDeleting() bool {
+	if x != nil {
+		return x.Deleting
+	}
+	return false
+}
+
+// PeerWish is what an operator has said of a peer beside its spec. Key: peer/wish/NAME.
+type PeerWish struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifier of the peer resource, 8 bytes.
+	PeerUid []byte `protobuf:"bytes,1,opt,name=peer_uid,json=peerUid,proto3" json:"peer_uid,omitempty"`
+	// Nobody calls the peer.
+	Down          bool `protobuf:"varint,2,opt,name=down,proto3" json:"down,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerWish) Reset() {
+	*x = PeerWish{}
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerWish) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerWish) ProtoMessage() {}
+
+func (x *PeerWish) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerWish.ProtoReflect.Descriptor instead.
+func (*PeerWish) Descriptor() ([]byte, []int) {
+	return file_sallyport_controller_v1_records_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PeerWish) GetPeerUid() []byte {
+	if x != nil {
+		return x.PeerUid
+	}
+	return nil
+}
+
+func (x *PeerWish) GetDown() bool {
+	if x != nil {
+		return x.Down
+	}
+	return false
+}
+
 // A number that came back and rests until it may be used again.
 type AddressPool_Released struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1234,7 +2277,7 @@ type AddressPool_Released struct {
 
 func (x *AddressPool_Released) Reset() {
 	*x = AddressPool_Released{}
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[14]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +2289,7 @@ func (x *AddressPool_Released) String() string {
 func (*AddressPool_Released) ProtoMessage() {}
 
 func (x *AddressPool_Released) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_controller_v1_records_proto_msgTypes[14]
+	mi := &file_sallyport_controller_v1_records_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +2427,100 @@ const file_sallyport_controller_v1_records_proto_rawDesc = "" +
 	"\x04acks\x18\a \x01(\rR\x04acks\x12\x14\n" +
 	"\x05epoch\x18\b \x01(\fR\x05epoch\"'\n" +
 	"\vManualGuard\x12\x18\n" +
-	"\achanges\x18\x01 \x01(\x04R\achanges*\x84\x01\n" +
+	"\achanges\x18\x01 \x01(\x04R\achanges\"?\n" +
+	"\x10CredentialSecret\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1b\n" +
+	"\x06secret\x18\x02 \x01(\fB\x03\x80\x01\x01R\x06secret\"\x8d\x01\n" +
+	"\vIKESnapshot\x12\x1d\n" +
+	"\amachine\x18\x01 \x01(\fB\x03\x80\x01\x01R\amachine\x12#\n" +
+	"\rpeer_revision\x18\x02 \x01(\x03R\fpeerRevision\x12\x12\n" +
+	"\x04spis\x18\x03 \x03(\fR\x04spis\x12\x12\n" +
+	"\x04peer\x18\x04 \x01(\tR\x04peer\x12\x12\n" +
+	"\x04host\x18\x05 \x01(\tR\x04host\"\xc4\x04\n" +
+	"\bIKEState\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x19\n" +
+	"\bpeer_uid\x18\x02 \x01(\fR\apeerUid\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x1c\n" +
+	"\tinitiator\x18\x05 \x01(\bR\tinitiator\x12#\n" +
+	"\rinitiator_spi\x18\x06 \x01(\fR\finitiatorSpi\x12#\n" +
+	"\rresponder_spi\x18\a \x01(\fR\fresponderSpi\x12\x19\n" +
+	"\blocal_id\x18\b \x01(\tR\alocalId\x12\x1b\n" +
+	"\tremote_id\x18\t \x01(\tR\bremoteId\x12#\n" +
+	"\rlocal_address\x18\n" +
+	" \x01(\tR\flocalAddress\x12%\n" +
+	"\x0eremote_address\x18\v \x01(\tR\rremoteAddress\x12\x1a\n" +
+	"\bproposal\x18\f \x01(\tR\bproposal\x12\x14\n" +
+	"\x05state\x18\r \x01(\tR\x05state\x12A\n" +
+	"\x0eestablish_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\restablishTime\x129\n" +
+	"\n" +
+	"rekey_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\trekeyTime\x127\n" +
+	"\thard_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bhardTime\"\xb5\b\n" +
+	"\bIKEChild\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
+	"\x05child\x18\x02 \x01(\tR\x05child\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\fR\x05epoch\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12-\n" +
+	"\x12inbound_generation\x18\x05 \x01(\rR\x11inboundGeneration\x12/\n" +
+	"\x13outbound_generation\x18\x06 \x01(\rR\x12outboundGeneration\x12\x1f\n" +
+	"\vinbound_spi\x18\a \x01(\aR\n" +
+	"inboundSpi\x12!\n" +
+	"\foutbound_spi\x18\b \x01(\aR\voutboundSpi\x12;\n" +
+	"\ttransform\x18\t \x01(\v2\x1d.sallyport.types.v1.TransformR\ttransform\x129\n" +
+	"\x05local\x18\n" +
+	" \x03(\v2#.sallyport.types.v1.TrafficSelectorR\x05local\x12;\n" +
+	"\x06remote\x18\v \x03(\v2#.sallyport.types.v1.TrafficSelectorR\x06remote\x12\x1c\n" +
+	"\ttransport\x18\f \x01(\bR\ttransport\x12\x10\n" +
+	"\x03udp\x18\r \x01(\bR\x03udp\x12#\n" +
+	"\rlocal_address\x18\x0e \x01(\fR\flocalAddress\x12%\n" +
+	"\x0eremote_address\x18\x0f \x01(\fR\rremoteAddress\x12\x1f\n" +
+	"\vremote_port\x18\x10 \x01(\rR\n" +
+	"remotePort\x12(\n" +
+	"\x10local_behind_nat\x18\x11 \x01(\bR\x0elocalBehindNat\x12*\n" +
+	"\x11remote_behind_nat\x18\x12 \x01(\bR\x0fremoteBehindNat\x12\x1f\n" +
+	"\vcreate_time\x18\x13 \x01(\aR\n" +
+	"createTime\x12\x1b\n" +
+	"\tsoft_time\x18\x14 \x01(\aR\bsoftTime\x12\x1b\n" +
+	"\thard_time\x18\x15 \x01(\aR\bhardTime\x12\x1d\n" +
+	"\n" +
+	"soft_bytes\x18\x16 \x01(\x04R\tsoftBytes\x12\x1d\n" +
+	"\n" +
+	"hard_bytes\x18\x17 \x01(\x04R\thardBytes\x12!\n" +
+	"\fsoft_packets\x18\x18 \x01(\x04R\vsoftPackets\x12!\n" +
+	"\fhard_packets\x18\x19 \x01(\x04R\vhardPackets\x12\x1a\n" +
+	"\bdeleting\x18\x1a \x01(\bR\bdeleting\x12\x17\n" +
+	"\aike_spi\x18\x1b \x01(\fR\x06ikeSpi\x12#\n" +
+	"\rreplay_window\x18\x1c \x01(\rR\freplayWindow\x12\x0e\n" +
+	"\x02df\x18\x1d \x01(\tR\x02df\x12\x1a\n" +
+	"\bdraining\x18\x1e \x01(\bR\bdraining\x12\x16\n" +
+	"\x06number\x18\x1f \x01(\x04R\x06number\"\xd5\x01\n" +
+	"\fIKEChildAcks\x12\x12\n" +
+	"\x04acks\x18\x01 \x01(\rR\x04acks\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\rR\arefused\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\fR\x05epoch\x12\x12\n" +
+	"\x04soft\x18\x05 \x01(\bR\x04soft\x12\x12\n" +
+	"\x04hard\x18\x06 \x01(\bR\x04hard\x12\x12\n" +
+	"\x04gone\x18\a \x01(\bR\x04gone\x12-\n" +
+	"\x12highest_generation\x18\b \x01(\rR\x11highestGeneration\"4\n" +
+	"\vIKEChildKey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x15\n" +
+	"\x03key\x18\x02 \x01(\fB\x03\x80\x01\x01R\x03key\"\x98\x01\n" +
+	"\n" +
+	"IKEAcquire\x12\x12\n" +
+	"\x04time\x18\x01 \x01(\aR\x04time\x129\n" +
+	"\x05local\x18\x02 \x01(\v2#.sallyport.types.v1.TrafficSelectorR\x05local\x12;\n" +
+	"\x06remote\x18\x03 \x01(\v2#.sallyport.types.v1.TrafficSelectorR\x06remote\" \n" +
+	"\bIKEShard\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\rR\x05token\"l\n" +
+	"\tPeerEntry\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x19\n" +
+	"\bpeer_uid\x18\x02 \x01(\fR\apeerUid\x12\x14\n" +
+	"\x05child\x18\x03 \x01(\tR\x05child\x12\x1a\n" +
+	"\bdeleting\x18\x04 \x01(\bR\bdeleting\"9\n" +
+	"\bPeerWish\x12\x19\n" +
+	"\bpeer_uid\x18\x01 \x01(\fR\apeerUid\x12\x12\n" +
+	"\x04down\x18\x02 \x01(\bR\x04down*\x84\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_INBOUND\x10\x01\x12\x12\n" +
@@ -1406,7 +2542,7 @@ func file_sallyport_controller_v1_records_proto_rawDescGZIP() []byte {
 }
 
 var file_sallyport_controller_v1_records_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sallyport_controller_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_sallyport_controller_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_sallyport_controller_v1_records_proto_goTypes = []any{
 	(Phase)(0),                    // 0: sallyport.controller.v1.Phase
 	(*Incarnation)(nil),           // 1: sallyport.controller.v1.Incarnation
@@ -1423,25 +2559,44 @@ var file_sallyport_controller_v1_records_proto_goTypes = []any{
 	(*ManualKey)(nil),             // 12: sallyport.controller.v1.ManualKey
 	(*ManualPhase)(nil),           // 13: sallyport.controller.v1.ManualPhase
 	(*ManualGuard)(nil),           // 14: sallyport.controller.v1.ManualGuard
-	(*AddressPool_Released)(nil),  // 15: sallyport.controller.v1.AddressPool.Released
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*v1.Transform)(nil),          // 17: sallyport.types.v1.Transform
+	(*CredentialSecret)(nil),      // 15: sallyport.controller.v1.CredentialSecret
+	(*IKESnapshot)(nil),           // 16: sallyport.controller.v1.IKESnapshot
+	(*IKEState)(nil),              // 17: sallyport.controller.v1.IKEState
+	(*IKEChild)(nil),              // 18: sallyport.controller.v1.IKEChild
+	(*IKEChildAcks)(nil),          // 19: sallyport.controller.v1.IKEChildAcks
+	(*IKEChildKey)(nil),           // 20: sallyport.controller.v1.IKEChildKey
+	(*IKEAcquire)(nil),            // 21: sallyport.controller.v1.IKEAcquire
+	(*IKEShard)(nil),              // 22: sallyport.controller.v1.IKEShard
+	(*PeerEntry)(nil),             // 23: sallyport.controller.v1.PeerEntry
+	(*PeerWish)(nil),              // 24: sallyport.controller.v1.PeerWish
+	(*AddressPool_Released)(nil),  // 25: sallyport.controller.v1.AddressPool.Released
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*v1.Transform)(nil),          // 27: sallyport.types.v1.Transform
+	(*v1.TrafficSelector)(nil),    // 28: sallyport.types.v1.TrafficSelector
 }
 var file_sallyport_controller_v1_records_proto_depIdxs = []int32{
-	16, // 0: sallyport.controller.v1.Incarnation.begin_time:type_name -> google.protobuf.Timestamp
-	15, // 1: sallyport.controller.v1.AddressPool.released:type_name -> sallyport.controller.v1.AddressPool.Released
-	16, // 2: sallyport.controller.v1.HostIdentity.not_after:type_name -> google.protobuf.Timestamp
-	16, // 3: sallyport.controller.v1.OperatorIdentity.not_after:type_name -> google.protobuf.Timestamp
-	16, // 4: sallyport.controller.v1.Epoch.begin_times:type_name -> google.protobuf.Timestamp
-	17, // 5: sallyport.controller.v1.GenerationKey.transform:type_name -> sallyport.types.v1.Transform
+	26, // 0: sallyport.controller.v1.Incarnation.begin_time:type_name -> google.protobuf.Timestamp
+	25, // 1: sallyport.controller.v1.AddressPool.released:type_name -> sallyport.controller.v1.AddressPool.Released
+	26, // 2: sallyport.controller.v1.HostIdentity.not_after:type_name -> google.protobuf.Timestamp
+	26, // 3: sallyport.controller.v1.OperatorIdentity.not_after:type_name -> google.protobuf.Timestamp
+	26, // 4: sallyport.controller.v1.Epoch.begin_times:type_name -> google.protobuf.Timestamp
+	27, // 5: sallyport.controller.v1.GenerationKey.transform:type_name -> sallyport.types.v1.Transform
 	0,  // 6: sallyport.controller.v1.GenerationPhase.phase:type_name -> sallyport.controller.v1.Phase
-	17, // 7: sallyport.controller.v1.GenerationPhase.transform:type_name -> sallyport.types.v1.Transform
-	16, // 8: sallyport.controller.v1.AddressPool.Released.free_time:type_name -> google.protobuf.Timestamp
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	27, // 7: sallyport.controller.v1.GenerationPhase.transform:type_name -> sallyport.types.v1.Transform
+	26, // 8: sallyport.controller.v1.IKEState.establish_time:type_name -> google.protobuf.Timestamp
+	26, // 9: sallyport.controller.v1.IKEState.rekey_time:type_name -> google.protobuf.Timestamp
+	26, // 10: sallyport.controller.v1.IKEState.hard_time:type_name -> google.protobuf.Timestamp
+	27, // 11: sallyport.controller.v1.IKEChild.transform:type_name -> sallyport.types.v1.Transform
+	28, // 12: sallyport.controller.v1.IKEChild.local:type_name -> sallyport.types.v1.TrafficSelector
+	28, // 13: sallyport.controller.v1.IKEChild.remote:type_name -> sallyport.types.v1.TrafficSelector
+	28, // 14: sallyport.controller.v1.IKEAcquire.local:type_name -> sallyport.types.v1.TrafficSelector
+	28, // 15: sallyport.controller.v1.IKEAcquire.remote:type_name -> sallyport.types.v1.TrafficSelector
+	26, // 16: sallyport.controller.v1.AddressPool.Released.free_time:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_controller_v1_records_proto_init() }
@@ -1455,7 +2610,7 @@ func file_sallyport_controller_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_controller_v1_records_proto_rawDesc), len(file_sallyport_controller_v1_records_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -420,6 +420,7 @@ type SyncRequest struct {
 	//	*SyncRequest_Nack
 	//	*SyncRequest_Report
 	//	*SyncRequest_Expire
+	//	*SyncRequest_Acquire
 	Message       isSyncRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -516,6 +517,15 @@ func (x *SyncRequest) GetExpire() *Expire {
 	return nil
 }
 
+func (x *SyncRequest) GetAcquire() *Acquire {
+	if x != nil {
+		if x, ok := x.Message.(*SyncRequest_Acquire); ok {
+			return x.Acquire
+		}
+	}
+	return nil
+}
+
 type isSyncRequest_Message interface {
 	isSyncRequest_Message()
 }
@@ -550,6 +560,11 @@ type SyncRequest_Expire struct {
 	Expire *Expire `protobuf:"bytes,6,opt,name=expire,proto3,oneof"`
 }
 
+type SyncRequest_Acquire struct {
+	// A packet wants a security association that is not there.
+	Acquire *Acquire `protobuf:"bytes,7,opt,name=acquire,proto3,oneof"`
+}
+
 func (*SyncRequest_Hello) isSyncRequest_Message() {}
 
 func (*SyncRequest_Inventory) isSyncRequest_Message() {}
@@ -561,6 +576,8 @@ func (*SyncRequest_Nack) isSyncRequest_Message() {}
 func (*SyncRequest_Report) isSyncRequest_Message() {}
 
 func (*SyncRequest_Expire) isSyncRequest_Message() {}
+
+func (*SyncRequest_Acquire) isSyncRequest_Message() {}
 
 // Hello opens a stream.
 type Hello struct {
@@ -964,6 +981,71 @@ func (x *Expire) GetReason() ExpireReason {
 	return ExpireReason_EXPIRE_REASON_UNSPECIFIED
 }
 
+// Acquire reports a packet that a pair protects and no association carries (RFC 4301 section 4.4.1), of a pair that asks
+// for it. It was dropped.
+type Acquire struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifier of the pair, 16 bytes.
+	Pair []byte `protobuf:"bytes,1,opt,name=pair,proto3" json:"pair,omitempty"`
+	// The packet at this end: one address, and its protocol and port.
+	Local *v1.TrafficSelector `protobuf:"bytes,2,opt,name=local,proto3" json:"local,omitempty"`
+	// The packet at the other end, likewise.
+	Remote        *v1.TrafficSelector `protobuf:"bytes,3,opt,name=remote,proto3" json:"remote,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Acquire) Reset() {
+	*x = Acquire{}
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Acquire) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Acquire) ProtoMessage() {}
+
+func (x *Acquire) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Acquire.ProtoReflect.Descriptor instead.
+func (*Acquire) Descriptor() ([]byte, []int) {
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Acquire) GetPair() []byte {
+	if x != nil {
+		return x.Pair
+	}
+	return nil
+}
+
+func (x *Acquire) GetLocal() *v1.TrafficSelector {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *Acquire) GetRemote() *v1.TrafficSelector {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
 // SyncResponse is one message from controller to agent.
 type SyncResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -983,7 +1065,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[7]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1077,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[7]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1090,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SyncResponse) GetMessage() isSyncResponse_Message {
@@ -1117,7 +1199,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[8]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1211,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[8]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1224,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Welcome) GetPosition() *v1.Position {
@@ -1188,7 +1270,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[9]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1282,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[9]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1295,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Update) GetName() string {
@@ -1302,7 +1384,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[10]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1396,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[10]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1409,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Remove) GetName() string {
@@ -1355,7 +1437,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[11]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1449,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[11]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1462,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Removed) GetReason() string {
@@ -1409,7 +1491,7 @@ type HostConfig struct {
 
 func (x *HostConfig) Reset() {
 	*x = HostConfig{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[12]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1503,7 @@ func (x *HostConfig) String() string {
 func (*HostConfig) ProtoMessage() {}
 
 func (x *HostConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[12]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1516,7 @@ func (x *HostConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostConfig.ProtoReflect.Descriptor instead.
 func (*HostConfig) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HostConfig) GetOverlayAddresses() [][]byte {
@@ -1498,14 +1580,19 @@ type Pair struct {
 	// True when the other end is a manual peer, and remote_host its name. In id its uid stands for a host's.
 	Manual bool `protobuf:"varint,11,opt,name=manual,proto3" json:"manual,omitempty"`
 	// Underlay address of this end, 4 or 16 bytes; empty leaves it to the routes.
-	LocalAddress  []byte `protobuf:"bytes,12,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	LocalAddress []byte `protobuf:"bytes,12,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	// True when the other end is a peer that speaks IKE, and remote_host its name. In id the identifier of one of the
+	// peer's children stands for a host's.
+	Peer bool `protobuf:"varint,13,opt,name=peer,proto3" json:"peer,omitempty"`
+	// The agent says by Acquire when a packet finds no association.
+	Acquire       bool `protobuf:"varint,14,opt,name=acquire,proto3" json:"acquire,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Pair) Reset() {
 	*x = Pair{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[13]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1604,7 @@ func (x *Pair) String() string {
 func (*Pair) ProtoMessage() {}
 
 func (x *Pair) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[13]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1617,7 @@ func (x *Pair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pair.ProtoReflect.Descriptor instead.
 func (*Pair) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Pair) GetId() []byte {
@@ -1617,6 +1704,20 @@ func (x *Pair) GetLocalAddress() []byte {
 	return nil
 }
 
+func (x *Pair) GetPeer() bool {
+	if x != nil {
+		return x.Peer
+	}
+	return false
+}
+
+func (x *Pair) GetAcquire() bool {
+	if x != nil {
+		return x.Acquire
+	}
+	return false
+}
+
 // SecurityAssociation is one direction (RFC 4301 section 4.4.2), with its key.
 type SecurityAssociation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1653,13 +1754,22 @@ type SecurityAssociation struct {
 	Manual bool `protobuf:"varint,15,opt,name=manual,proto3" json:"manual,omitempty"`
 	// Anti-replay is off, RFC 4303 section 3.4.3; never with ESN.
 	NoReplayWindow bool `protobuf:"varint,16,opt,name=no_replay_window,json=noReplayWindow,proto3" json:"no_replay_window,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What IKE has narrowed the pair's selectors of this end to; empty for all of them.
+	Local []*v1.TrafficSelector `protobuf:"bytes,17,rep,name=local,proto3" json:"local,omitempty"`
+	// What IKE has narrowed the pair's selectors of the other end to; empty for all of them.
+	Remote []*v1.TrafficSelector `protobuf:"bytes,18,rep,name=remote,proto3" json:"remote,omitempty"`
+	// Address that a NAT has put another one in the place of, as the sender had it: for the checksums of transport
+	// mode in UDP (RFC 3948 section 3.1.2). Inbound; empty when it is not known.
+	OriginalSource []byte `protobuf:"bytes,19,opt,name=original_source,json=originalSource,proto3" json:"original_source,omitempty"`
+	// Likewise the destination that the sender meant.
+	OriginalDestination []byte `protobuf:"bytes,20,opt,name=original_destination,json=originalDestination,proto3" json:"original_destination,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *SecurityAssociation) Reset() {
 	*x = SecurityAssociation{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[14]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1781,7 @@ func (x *SecurityAssociation) String() string {
 func (*SecurityAssociation) ProtoMessage() {}
 
 func (x *SecurityAssociation) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[14]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1794,7 @@ func (x *SecurityAssociation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecurityAssociation.ProtoReflect.Descriptor instead.
 func (*SecurityAssociation) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SecurityAssociation) GetId() []byte {
@@ -1799,6 +1909,34 @@ func (x *SecurityAssociation) GetNoReplayWindow() bool {
 	return false
 }
 
+func (x *SecurityAssociation) GetLocal() []*v1.TrafficSelector {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *SecurityAssociation) GetRemote() []*v1.TrafficSelector {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *SecurityAssociation) GetOriginalSource() []byte {
+	if x != nil {
+		return x.OriginalSource
+	}
+	return nil
+}
+
+func (x *SecurityAssociation) GetOriginalDestination() []byte {
+	if x != nil {
+		return x.OriginalDestination
+	}
+	return nil
+}
+
 // Lifetime limits a security association.
 type Lifetime struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1814,7 +1952,7 @@ type Lifetime struct {
 
 func (x *Lifetime) Reset() {
 	*x = Lifetime{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[15]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +1964,7 @@ func (x *Lifetime) String() string {
 func (*Lifetime) ProtoMessage() {}
 
 func (x *Lifetime) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[15]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +1977,7 @@ func (x *Lifetime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lifetime.ProtoReflect.Descriptor instead.
 func (*Lifetime) Descriptor() ([]byte, []int) {
-	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_sallyport_fleet_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Lifetime) GetTime() *durationpb.Duration {
@@ -1876,7 +2014,7 @@ type Inventory_Entry struct {
 
 func (x *Inventory_Entry) Reset() {
 	*x = Inventory_Entry{}
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[16]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1888,7 +2026,7 @@ func (x *Inventory_Entry) String() string {
 func (*Inventory_Entry) ProtoMessage() {}
 
 func (x *Inventory_Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[16]
+	mi := &file_sallyport_fleet_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,14 +2060,15 @@ var File_sallyport_fleet_v1_sync_proto protoreflect.FileDescriptor
 
 const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1dsallyport/fleet/v1/sync.proto\x12\x12sallyport.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1esallyport/types/v1/types.proto\"\xde\x02\n" +
+	"\x1dsallyport/fleet/v1/sync.proto\x12\x12sallyport.fleet.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1esallyport/types/v1/types.proto\"\x97\x03\n" +
 	"\vSyncRequest\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.sallyport.fleet.v1.HelloH\x00R\x05hello\x12=\n" +
 	"\tinventory\x18\x02 \x01(\v2\x1d.sallyport.fleet.v1.InventoryH\x00R\tinventory\x12+\n" +
 	"\x03ack\x18\x03 \x01(\v2\x17.sallyport.fleet.v1.AckH\x00R\x03ack\x12.\n" +
 	"\x04nack\x18\x04 \x01(\v2\x18.sallyport.fleet.v1.NackH\x00R\x04nack\x128\n" +
 	"\x06report\x18\x05 \x01(\v2\x1e.sallyport.fleet.v1.HostReportH\x00R\x06report\x124\n" +
-	"\x06expire\x18\x06 \x01(\v2\x1a.sallyport.fleet.v1.ExpireH\x00R\x06expireB\x10\n" +
+	"\x06expire\x18\x06 \x01(\v2\x1a.sallyport.fleet.v1.ExpireH\x00R\x06expire\x127\n" +
+	"\aacquire\x18\a \x01(\v2\x1b.sallyport.fleet.v1.AcquireH\x00R\aacquireB\x10\n" +
 	"\amessage\x12\x05\xbaH\x02\b\x01\"\xde\x01\n" +
 	"\x05Hello\x12\x1d\n" +
 	"\x05epoch\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x05epoch\x12\x16\n" +
@@ -1971,7 +2110,11 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x04name\x12D\n" +
 	"\x06reason\x18\x02 \x01(\x0e2 .sallyport.fleet.v1.ExpireReasonB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06reason\"\xba\x02\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06reason\"\x9e\x01\n" +
+	"\aAcquire\x12\x1b\n" +
+	"\x04pair\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x04pair\x129\n" +
+	"\x05local\x18\x02 \x01(\v2#.sallyport.types.v1.TrafficSelectorR\x05local\x12;\n" +
+	"\x06remote\x18\x03 \x01(\v2#.sallyport.types.v1.TrafficSelectorR\x06remote\"\xba\x02\n" +
 	"\fSyncResponse\x127\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1b.sallyport.fleet.v1.WelcomeH\x00R\awelcome\x124\n" +
 	"\x06update\x18\x02 \x01(\v2\x1a.sallyport.fleet.v1.UpdateH\x00R\x06update\x124\n" +
@@ -2007,7 +2150,7 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"behind_nat\x18\x04 \x01(\bR\tbehindNat\x12\x1e\n" +
 	"\x03mtu\x18\x05 \x01(\rB\f\xbaH\t*\a\x18\xff\xff\x03(\x80\n" +
-	"R\x03mtu\"\x81\x04\n" +
+	"R\x03mtu\"\xaf\x04\n" +
 	"\x04Pair\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x02id\x12(\n" +
 	"\vremote_host\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\n" +
@@ -2023,7 +2166,9 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\x05order\x18\n" +
 	" \x01(\rR\x05order\x12\x16\n" +
 	"\x06manual\x18\v \x01(\bR\x06manual\x12,\n" +
-	"\rlocal_address\x18\f \x01(\fB\a\xbaH\x04z\x02\x18\x10R\flocalAddress\"\x9b\a\n" +
+	"\rlocal_address\x18\f \x01(\fB\a\xbaH\x04z\x02\x18\x10R\flocalAddress\x12\x12\n" +
+	"\x04peer\x18\r \x01(\bR\x04peer\x12\x18\n" +
+	"\aacquire\x18\x0e \x01(\bR\aacquire\"\x97\t\n" +
 	"\x13SecurityAssociation\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\x02id\x12\x1b\n" +
 	"\x04pair\x18\x02 \x01(\fB\a\xbaH\x04z\x02h\x10R\x04pair\x12'\n" +
@@ -2044,7 +2189,11 @@ const file_sallyport_fleet_v1_sync_proto_rawDesc = "" +
 	"\rencapsulation\x18\r \x01(\x0e2!.sallyport.fleet.v1.EncapsulationB\b\xbaH\x05\x82\x01\x02\x10\x01R\rencapsulation\x12:\n" +
 	"\x02df\x18\x0e \x01(\x0e2 .sallyport.fleet.v1.DontFragmentB\b\xbaH\x05\x82\x01\x02\x10\x01R\x02df\x12\x16\n" +
 	"\x06manual\x18\x0f \x01(\bR\x06manual\x12(\n" +
-	"\x10no_replay_window\x18\x10 \x01(\bR\x0enoReplayWindow:z\xbaHw\x1au\n" +
+	"\x10no_replay_window\x18\x10 \x01(\bR\x0enoReplayWindow\x12D\n" +
+	"\x05local\x18\x11 \x03(\v2#.sallyport.types.v1.TrafficSelectorB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\x05local\x12F\n" +
+	"\x06remote\x18\x12 \x03(\v2#.sallyport.types.v1.TrafficSelectorB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\x06remote\x120\n" +
+	"\x0foriginal_source\x18\x13 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\x0eoriginalSource\x12:\n" +
+	"\x14original_destination\x18\x14 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\x13originalDestination:z\xbaHw\x1au\n" +
 	"\blifetime\x128an association whose key a controller made has lifetimes\x1a/this.manual || has(this.soft) && has(this.hard)\"q\n" +
 	"\bLifetime\x125\n" +
 	"\x04time\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01R\x04time\x12\x14\n" +
@@ -2098,7 +2247,7 @@ func file_sallyport_fleet_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_sallyport_fleet_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_sallyport_fleet_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_sallyport_fleet_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_sallyport_fleet_v1_sync_proto_goTypes = []any{
 	(NackReason)(0),             // 0: sallyport.fleet.v1.NackReason
 	(ExpireReason)(0),           // 1: sallyport.fleet.v1.ExpireReason
@@ -2114,21 +2263,22 @@ var file_sallyport_fleet_v1_sync_proto_goTypes = []any{
 	(*Nack)(nil),                // 11: sallyport.fleet.v1.Nack
 	(*HostReport)(nil),          // 12: sallyport.fleet.v1.HostReport
 	(*Expire)(nil),              // 13: sallyport.fleet.v1.Expire
-	(*SyncResponse)(nil),        // 14: sallyport.fleet.v1.SyncResponse
-	(*Welcome)(nil),             // 15: sallyport.fleet.v1.Welcome
-	(*Update)(nil),              // 16: sallyport.fleet.v1.Update
-	(*Remove)(nil),              // 17: sallyport.fleet.v1.Remove
-	(*Removed)(nil),             // 18: sallyport.fleet.v1.Removed
-	(*HostConfig)(nil),          // 19: sallyport.fleet.v1.HostConfig
-	(*Pair)(nil),                // 20: sallyport.fleet.v1.Pair
-	(*SecurityAssociation)(nil), // 21: sallyport.fleet.v1.SecurityAssociation
-	(*Lifetime)(nil),            // 22: sallyport.fleet.v1.Lifetime
-	(*Inventory_Entry)(nil),     // 23: sallyport.fleet.v1.Inventory.Entry
-	nil,                         // 24: sallyport.fleet.v1.HostReport.DropsEntry
-	(*v1.Position)(nil),         // 25: sallyport.types.v1.Position
-	(*durationpb.Duration)(nil), // 26: google.protobuf.Duration
+	(*Acquire)(nil),             // 14: sallyport.fleet.v1.Acquire
+	(*SyncResponse)(nil),        // 15: sallyport.fleet.v1.SyncResponse
+	(*Welcome)(nil),             // 16: sallyport.fleet.v1.Welcome
+	(*Update)(nil),              // 17: sallyport.fleet.v1.Update
+	(*Remove)(nil),              // 18: sallyport.fleet.v1.Remove
+	(*Removed)(nil),             // 19: sallyport.fleet.v1.Removed
+	(*HostConfig)(nil),          // 20: sallyport.fleet.v1.HostConfig
+	(*Pair)(nil),                // 21: sallyport.fleet.v1.Pair
+	(*SecurityAssociation)(nil), // 22: sallyport.fleet.v1.SecurityAssociation
+	(*Lifetime)(nil),            // 23: sallyport.fleet.v1.Lifetime
+	(*Inventory_Entry)(nil),     // 24: sallyport.fleet.v1.Inventory.Entry
+	nil,                         // 25: sallyport.fleet.v1.HostReport.DropsEntry
+	(*v1.Position)(nil),         // 26: sallyport.types.v1.Position
 	(*v1.TrafficSelector)(nil),  // 27: sallyport.types.v1.TrafficSelector
-	(*v1.Transform)(nil),        // 28: sallyport.types.v1.Transform
+	(*durationpb.Duration)(nil), // 28: google.protobuf.Duration
+	(*v1.Transform)(nil),        // 29: sallyport.types.v1.Transform
 }
 var file_sallyport_fleet_v1_sync_proto_depIdxs = []int32{
 	8,  // 0: sallyport.fleet.v1.SyncRequest.hello:type_name -> sallyport.fleet.v1.Hello
@@ -2137,40 +2287,45 @@ var file_sallyport_fleet_v1_sync_proto_depIdxs = []int32{
 	11, // 3: sallyport.fleet.v1.SyncRequest.nack:type_name -> sallyport.fleet.v1.Nack
 	12, // 4: sallyport.fleet.v1.SyncRequest.report:type_name -> sallyport.fleet.v1.HostReport
 	13, // 5: sallyport.fleet.v1.SyncRequest.expire:type_name -> sallyport.fleet.v1.Expire
-	25, // 6: sallyport.fleet.v1.Hello.seen:type_name -> sallyport.types.v1.Position
-	12, // 7: sallyport.fleet.v1.Hello.report:type_name -> sallyport.fleet.v1.HostReport
-	23, // 8: sallyport.fleet.v1.Inventory.entries:type_name -> sallyport.fleet.v1.Inventory.Entry
-	0,  // 9: sallyport.fleet.v1.Nack.reason:type_name -> sallyport.fleet.v1.NackReason
-	24, // 10: sallyport.fleet.v1.HostReport.drops:type_name -> sallyport.fleet.v1.HostReport.DropsEntry
-	1,  // 11: sallyport.fleet.v1.Expire.reason:type_name -> sallyport.fleet.v1.ExpireReason
-	15, // 12: sallyport.fleet.v1.SyncResponse.welcome:type_name -> sallyport.fleet.v1.Welcome
-	16, // 13: sallyport.fleet.v1.SyncResponse.update:type_name -> sallyport.fleet.v1.Update
-	17, // 14: sallyport.fleet.v1.SyncResponse.remove:type_name -> sallyport.fleet.v1.Remove
-	25, // 15: sallyport.fleet.v1.SyncResponse.position:type_name -> sallyport.types.v1.Position
-	18, // 16: sallyport.fleet.v1.SyncResponse.removed:type_name -> sallyport.fleet.v1.Removed
-	25, // 17: sallyport.fleet.v1.Welcome.position:type_name -> sallyport.types.v1.Position
-	26, // 18: sallyport.fleet.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
-	19, // 19: sallyport.fleet.v1.Update.config:type_name -> sallyport.fleet.v1.HostConfig
-	20, // 20: sallyport.fleet.v1.Update.pair:type_name -> sallyport.fleet.v1.Pair
-	21, // 21: sallyport.fleet.v1.Update.security_association:type_name -> sallyport.fleet.v1.SecurityAssociation
-	27, // 22: sallyport.fleet.v1.Pair.local:type_name -> sallyport.types.v1.TrafficSelector
-	27, // 23: sallyport.fleet.v1.Pair.remote:type_name -> sallyport.types.v1.TrafficSelector
-	6,  // 24: sallyport.fleet.v1.SecurityAssociation.direction:type_name -> sallyport.fleet.v1.Direction
-	28, // 25: sallyport.fleet.v1.SecurityAssociation.transform:type_name -> sallyport.types.v1.Transform
-	22, // 26: sallyport.fleet.v1.SecurityAssociation.soft:type_name -> sallyport.fleet.v1.Lifetime
-	22, // 27: sallyport.fleet.v1.SecurityAssociation.hard:type_name -> sallyport.fleet.v1.Lifetime
-	2,  // 28: sallyport.fleet.v1.SecurityAssociation.protocol:type_name -> sallyport.fleet.v1.Protocol
-	3,  // 29: sallyport.fleet.v1.SecurityAssociation.mode:type_name -> sallyport.fleet.v1.Mode
-	4,  // 30: sallyport.fleet.v1.SecurityAssociation.encapsulation:type_name -> sallyport.fleet.v1.Encapsulation
-	5,  // 31: sallyport.fleet.v1.SecurityAssociation.df:type_name -> sallyport.fleet.v1.DontFragment
-	26, // 32: sallyport.fleet.v1.Lifetime.time:type_name -> google.protobuf.Duration
-	7,  // 33: sallyport.fleet.v1.SyncService.Sync:input_type -> sallyport.fleet.v1.SyncRequest
-	14, // 34: sallyport.fleet.v1.SyncService.Sync:output_type -> sallyport.fleet.v1.SyncResponse
-	34, // [34:35] is the sub-list for method output_type
-	33, // [33:34] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	14, // 6: sallyport.fleet.v1.SyncRequest.acquire:type_name -> sallyport.fleet.v1.Acquire
+	26, // 7: sallyport.fleet.v1.Hello.seen:type_name -> sallyport.types.v1.Position
+	12, // 8: sallyport.fleet.v1.Hello.report:type_name -> sallyport.fleet.v1.HostReport
+	24, // 9: sallyport.fleet.v1.Inventory.entries:type_name -> sallyport.fleet.v1.Inventory.Entry
+	0,  // 10: sallyport.fleet.v1.Nack.reason:type_name -> sallyport.fleet.v1.NackReason
+	25, // 11: sallyport.fleet.v1.HostReport.drops:type_name -> sallyport.fleet.v1.HostReport.DropsEntry
+	1,  // 12: sallyport.fleet.v1.Expire.reason:type_name -> sallyport.fleet.v1.ExpireReason
+	27, // 13: sallyport.fleet.v1.Acquire.local:type_name -> sallyport.types.v1.TrafficSelector
+	27, // 14: sallyport.fleet.v1.Acquire.remote:type_name -> sallyport.types.v1.TrafficSelector
+	16, // 15: sallyport.fleet.v1.SyncResponse.welcome:type_name -> sallyport.fleet.v1.Welcome
+	17, // 16: sallyport.fleet.v1.SyncResponse.update:type_name -> sallyport.fleet.v1.Update
+	18, // 17: sallyport.fleet.v1.SyncResponse.remove:type_name -> sallyport.fleet.v1.Remove
+	26, // 18: sallyport.fleet.v1.SyncResponse.position:type_name -> sallyport.types.v1.Position
+	19, // 19: sallyport.fleet.v1.SyncResponse.removed:type_name -> sallyport.fleet.v1.Removed
+	26, // 20: sallyport.fleet.v1.Welcome.position:type_name -> sallyport.types.v1.Position
+	28, // 21: sallyport.fleet.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
+	20, // 22: sallyport.fleet.v1.Update.config:type_name -> sallyport.fleet.v1.HostConfig
+	21, // 23: sallyport.fleet.v1.Update.pair:type_name -> sallyport.fleet.v1.Pair
+	22, // 24: sallyport.fleet.v1.Update.security_association:type_name -> sallyport.fleet.v1.SecurityAssociation
+	27, // 25: sallyport.fleet.v1.Pair.local:type_name -> sallyport.types.v1.TrafficSelector
+	27, // 26: sallyport.fleet.v1.Pair.remote:type_name -> sallyport.types.v1.TrafficSelector
+	6,  // 27: sallyport.fleet.v1.SecurityAssociation.direction:type_name -> sallyport.fleet.v1.Direction
+	29, // 28: sallyport.fleet.v1.SecurityAssociation.transform:type_name -> sallyport.types.v1.Transform
+	23, // 29: sallyport.fleet.v1.SecurityAssociation.soft:type_name -> sallyport.fleet.v1.Lifetime
+	23, // 30: sallyport.fleet.v1.SecurityAssociation.hard:type_name -> sallyport.fleet.v1.Lifetime
+	2,  // 31: sallyport.fleet.v1.SecurityAssociation.protocol:type_name -> sallyport.fleet.v1.Protocol
+	3,  // 32: sallyport.fleet.v1.SecurityAssociation.mode:type_name -> sallyport.fleet.v1.Mode
+	4,  // 33: sallyport.fleet.v1.SecurityAssociation.encapsulation:type_name -> sallyport.fleet.v1.Encapsulation
+	5,  // 34: sallyport.fleet.v1.SecurityAssociation.df:type_name -> sallyport.fleet.v1.DontFragment
+	27, // 35: sallyport.fleet.v1.SecurityAssociation.local:type_name -> sallyport.types.v1.TrafficSelector
+	27, // 36: sallyport.fleet.v1.SecurityAssociation.remote:type_name -> sallyport.types.v1.TrafficSelector
+	28, // 37: sallyport.fleet.v1.Lifetime.time:type_name -> google.protobuf.Duration
+	7,  // 38: sallyport.fleet.v1.SyncService.Sync:input_type -> sallyport.fleet.v1.SyncRequest
+	15, // 39: sallyport.fleet.v1.SyncService.Sync:output_type -> sallyport.fleet.v1.SyncResponse
+	39, // [39:40] is the sub-list for method output_type
+	38, // [38:39] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_fleet_v1_sync_proto_init() }
@@ -2185,15 +2340,16 @@ func file_sallyport_fleet_v1_sync_proto_init() {
 		(*SyncRequest_Nack)(nil),
 		(*SyncRequest_Report)(nil),
 		(*SyncRequest_Expire)(nil),
+		(*SyncRequest_Acquire)(nil),
 	}
-	file_sallyport_fleet_v1_sync_proto_msgTypes[7].OneofWrappers = []any{
+	file_sallyport_fleet_v1_sync_proto_msgTypes[8].OneofWrappers = []any{
 		(*SyncResponse_Welcome)(nil),
 		(*SyncResponse_Update)(nil),
 		(*SyncResponse_Remove)(nil),
 		(*SyncResponse_Position)(nil),
 		(*SyncResponse_Removed)(nil),
 	}
-	file_sallyport_fleet_v1_sync_proto_msgTypes[9].OneofWrappers = []any{
+	file_sallyport_fleet_v1_sync_proto_msgTypes[10].OneofWrappers = []any{
 		(*Update_Config)(nil),
 		(*Update_Pair)(nil),
 		(*Update_SecurityAssociation)(nil),
@@ -2204,7 +2360,7 @@ func file_sallyport_fleet_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_fleet_v1_sync_proto_rawDesc), len(file_sallyport_fleet_v1_sync_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -40,6 +40,12 @@ const (
 	Kind_KIND_EVENT Kind = 5
 	// ManualPeer.
 	Kind_KIND_MANUAL_PEER Kind = 6
+	// Peer.
+	Kind_KIND_PEER Kind = 7
+	// Credential.
+	Kind_KIND_CREDENTIAL Kind = 8
+	// IKESecurityAssociation.
+	Kind_KIND_IKE_SECURITY_ASSOCIATION Kind = 9
 )
 
 // Enum value maps for Kind.
@@ -52,15 +58,21 @@ var (
 		4: "KIND_SECURITY_ASSOCIATION",
 		5: "KIND_EVENT",
 		6: "KIND_MANUAL_PEER",
+		7: "KIND_PEER",
+		8: "KIND_CREDENTIAL",
+		9: "KIND_IKE_SECURITY_ASSOCIATION",
 	}
 	Kind_value = map[string]int32{
-		"KIND_UNSPECIFIED":          0,
-		"KIND_HOST":                 1,
-		"KIND_POLICY":               2,
-		"KIND_JOIN_TOKEN":           3,
-		"KIND_SECURITY_ASSOCIATION": 4,
-		"KIND_EVENT":                5,
-		"KIND_MANUAL_PEER":          6,
+		"KIND_UNSPECIFIED":              0,
+		"KIND_HOST":                     1,
+		"KIND_POLICY":                   2,
+		"KIND_JOIN_TOKEN":               3,
+		"KIND_SECURITY_ASSOCIATION":     4,
+		"KIND_EVENT":                    5,
+		"KIND_MANUAL_PEER":              6,
+		"KIND_PEER":                     7,
+		"KIND_CREDENTIAL":               8,
+		"KIND_IKE_SECURITY_ASSOCIATION": 9,
 	}
 )
 
@@ -779,11 +791,12 @@ func (*DeleteResponse) Descriptor() ([]byte, []int) {
 // ApplyRequest carries whole resources.
 type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The resources: hosts, policies and manual peers.
+	// The resources: hosts, policies, manual peers, peers and credentials.
 	Resources []*Resource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
 	// Check and compare only.
 	DryRun bool `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	// Delete hosts, policies and manual peers that prune_selector selects and that are not in this request.
+	// Delete hosts, policies, manual peers, peers and credentials that prune_selector selects and that are not in this
+	// request.
 	Prune bool `protobuf:"varint,3,opt,name=prune,proto3" json:"prune,omitempty"`
 	// Label selector; required with prune.
 	PruneSelector string `protobuf:"bytes,4,opt,name=prune_selector,json=pruneSelector,proto3" json:"prune_selector,omitempty"`
@@ -1185,13 +1198,13 @@ const file_sallyport_operator_v1_resource_service_proto_rawDesc = "" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12\x1a\n" +
 	"\bwarnings\x18\a \x03(\tR\bwarnings\"\xaa\x01\n" +
 	"\fWatchRequest\x12D\n" +
-	"\x05kinds\x18\x01 \x03(\x0e2\x1b.sallyport.operator.v1.KindB\x11\xbaH\x0e\x92\x01\v\x10\b\"\a\x82\x01\x04\x10\x01 \x00R\x05kinds\x12$\n" +
+	"\x05kinds\x18\x01 \x03(\x0e2\x1b.sallyport.operator.v1.KindB\x11\xbaH\x0e\x92\x01\v\x10\x10\"\a\x82\x01\x04\x10\x01 \x00R\x05kinds\x12$\n" +
 	"\bselector\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\bselector\x12.\n" +
 	"\x0estart_revision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rstartRevision\"\x9f\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\x04type\x18\x01 \x01(\x0e2!.sallyport.operator.v1.ChangeTypeR\x04type\x12;\n" +
 	"\bresource\x18\x02 \x01(\v2\x1f.sallyport.operator.v1.ResourceR\bresource\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision*\x96\x01\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision*\xdd\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_HOST\x10\x01\x12\x0f\n" +
@@ -1200,7 +1213,10 @@ const file_sallyport_operator_v1_resource_service_proto_rawDesc = "" +
 	"\x19KIND_SECURITY_ASSOCIATION\x10\x04\x12\x0e\n" +
 	"\n" +
 	"KIND_EVENT\x10\x05\x12\x14\n" +
-	"\x10KIND_MANUAL_PEER\x10\x06*\xae\x01\n" +
+	"\x10KIND_MANUAL_PEER\x10\x06\x12\r\n" +
+	"\tKIND_PEER\x10\a\x12\x13\n" +
+	"\x0fKIND_CREDENTIAL\x10\b\x12!\n" +
+	"\x1dKIND_IKE_SECURITY_ASSOCIATION\x10\t*\xae\x01\n" +
 	"\vApplyAction\x12\x1c\n" +
 	"\x18APPLY_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14APPLY_ACTION_CREATED\x10\x01\x12\x18\n" +

@@ -122,6 +122,9 @@ type Resource struct {
 	//	*Resource_SecurityAssociation
 	//	*Resource_Event
 	//	*Resource_ManualPeer
+	//	*Resource_Peer
+	//	*Resource_Credential
+	//	*Resource_IkeSecurityAssociation
 	Kind          isResource_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -218,6 +221,33 @@ func (x *Resource) GetManualPeer() *ManualPeer {
 	return nil
 }
 
+func (x *Resource) GetPeer() *Peer {
+	if x != nil {
+		if x, ok := x.Kind.(*Resource_Peer); ok {
+			return x.Peer
+		}
+	}
+	return nil
+}
+
+func (x *Resource) GetCredential() *Credential {
+	if x != nil {
+		if x, ok := x.Kind.(*Resource_Credential); ok {
+			return x.Credential
+		}
+	}
+	return nil
+}
+
+func (x *Resource) GetIkeSecurityAssociation() *IKESecurityAssociation {
+	if x != nil {
+		if x, ok := x.Kind.(*Resource_IkeSecurityAssociation); ok {
+			return x.IkeSecurityAssociation
+		}
+	}
+	return nil
+}
+
 type isResource_Kind interface {
 	isResource_Kind()
 }
@@ -252,6 +282,21 @@ type Resource_ManualPeer struct {
 	ManualPeer *ManualPeer `protobuf:"bytes,6,opt,name=manual_peer,json=manualPeer,proto3,oneof"`
 }
 
+type Resource_Peer struct {
+	// The other end of IKE SAs.
+	Peer *Peer `protobuf:"bytes,7,opt,name=peer,proto3,oneof"`
+}
+
+type Resource_Credential struct {
+	// What proves an identity: a pre-shared key, certificates, a public key.
+	Credential *Credential `protobuf:"bytes,8,opt,name=credential,proto3,oneof"`
+}
+
+type Resource_IkeSecurityAssociation struct {
+	// An IKE SA and its children; read-only.
+	IkeSecurityAssociation *IKESecurityAssociation `protobuf:"bytes,9,opt,name=ike_security_association,json=ikeSecurityAssociation,proto3,oneof"`
+}
+
 func (*Resource_Host) isResource_Kind() {}
 
 func (*Resource_Policy) isResource_Kind() {}
@@ -263,6 +308,12 @@ func (*Resource_SecurityAssociation) isResource_Kind() {}
 func (*Resource_Event) isResource_Kind() {}
 
 func (*Resource_ManualPeer) isResource_Kind() {}
+
+func (*Resource_Peer) isResource_Kind() {}
+
+func (*Resource_Credential) isResource_Kind() {}
+
+func (*Resource_IkeSecurityAssociation) isResource_Kind() {}
 
 // Host is a machine that runs sallyport-agent.
 type Host struct {
@@ -1550,6 +1601,1090 @@ func (x *ManualPeerStatus) GetConditions() []*Condition {
 	return nil
 }
 
+// Peer is an IKEv2 speaker without an agent: strongSwan, Libreswan, a router, a cloud gateway. The controller speaks
+// IKE with it, and the hosts that serve it carry the traffic.
+type Peer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Metadata.
+	Metadata *Metadata `protobuf:"bytes,1,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What the operator wants.
+	Spec *PeerSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	// What is.
+	Status        *PeerStatus `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Peer) Reset() {
+	*x = Peer{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Peer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Peer) ProtoMessage() {}
+
+func (x *Peer) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Peer.ProtoReflect.Descriptor instead.
+func (*Peer) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Peer) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Peer) GetSpec() *PeerSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Peer) GetStatus() *PeerStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// PeerSpec is an entry of the PAD (RFC 4301 section 4.4.3) and the SPD entries that it authorises. Defaults are
+// stored.
+type PeerSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hosts that serve the peer, the first one by preference. They need not exist yet.
+	Hosts []string `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// Where the peer is: an address, a prefix, or a range of addresses; "any" is any address of either family. Only a
+	// single address can be called: with others the peer has to begin.
+	RemoteAddresses []string `protobuf:"bytes,2,rep,name=remote_addresses,json=remoteAddresses,proto3" json:"remote_addresses,omitempty"`
+	// Outer address of the host's end; empty leaves it to the host's routes, and accepts any.
+	LocalAddress string `protobuf:"bytes,3,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	// Who the host's end is, and how it proves that.
+	Local *PeerAuthentication `protobuf:"bytes,4,opt,name=local,proto3" json:"local,omitempty"`
+	// Who the peer must be, and how it must prove that.
+	Remote *PeerAuthentication `protobuf:"bytes,5,opt,name=remote,proto3" json:"remote,omitempty"`
+	// IKE proposals in strongSwan's words, best first: aes256gcm16-prfsha384-x25519.
+	Proposals []string `protobuf:"bytes,6,rep,name=proposals,proto3" json:"proposals,omitempty"`
+	// What may pass: each child is an SPD entry that protects.
+	Children []*PeerChild `protobuf:"bytes,7,rep,name=children,proto3" json:"children,omitempty"`
+	// Limits of the IKE SA.
+	Lifetime *PeerLifetime `protobuf:"bytes,8,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// How long the peer may be silent before it is asked whether it lives (RFC 7296 section 2.4); the default is 30 s.
+	DpdInterval *durationpb.Duration `protobuf:"bytes,9,opt,name=dpd_interval,json=dpdInterval,proto3" json:"dpd_interval,omitempty"`
+	// What becomes of the children of a peer that is lost: restart (the default with a peer that can be called) makes
+	// them anew, trap waits for traffic, clear (the default otherwise) waits for the peer. Nothing is ever in clear.
+	Lost string `protobuf:"bytes,10,opt,name=lost,proto3" json:"lost,omitempty"`
+	// Who begins: always calls the peer (the default with a peer that can be called), trap calls it when there is
+	// traffic, never waits for it.
+	Start string `protobuf:"bytes,11,opt,name=start,proto3" json:"start,omitempty"`
+	// Moves with MOBIKE where the peer can, RFC 4555; the default is true.
+	Mobike *bool `protobuf:"varint,12,opt,name=mobike,proto3,oneof" json:"mobike,omitempty"`
+	// Carries ESP in UDP even where there is no NAT.
+	ForceUdp bool `protobuf:"varint,13,opt,name=force_udp,json=forceUdp,proto3" json:"force_udp,omitempty"`
+	// Allows algorithms that RFC 8247 and RFC 8221 say SHOULD NOT be used.
+	Insecure      bool `protobuf:"varint,14,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerSpec) Reset() {
+	*x = PeerSpec{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerSpec) ProtoMessage() {}
+
+func (x *PeerSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerSpec.ProtoReflect.Descriptor instead.
+func (*PeerSpec) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PeerSpec) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *PeerSpec) GetRemoteAddresses() []string {
+	if x != nil {
+		return x.RemoteAddresses
+	}
+	return nil
+}
+
+func (x *PeerSpec) GetLocalAddress() string {
+	if x != nil {
+		return x.LocalAddress
+	}
+	return ""
+}
+
+func (x *PeerSpec) GetLocal() *PeerAuthentication {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *PeerSpec) GetRemote() *PeerAuthentication {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *PeerSpec) GetProposals() []string {
+	if x != nil {
+		return x.Proposals
+	}
+	return nil
+}
+
+func (x *PeerSpec) GetChildren() []*PeerChild {
+	if x != nil {
+		return x.Children
+	}
+	return nil
+}
+
+func (x *PeerSpec) GetLifetime() *PeerLifetime {
+	if x != nil {
+		return x.Lifetime
+	}
+	return nil
+}
+
+func (x *PeerSpec) GetDpdInterval() *durationpb.Duration {
+	if x != nil {
+		return x.DpdInterval
+	}
+	return nil
+}
+
+func (x *PeerSpec) GetLost() string {
+	if x != nil {
+		return x.Lost
+	}
+	return ""
+}
+
+func (x *PeerSpec) GetStart() string {
+	if x != nil {
+		return x.Start
+	}
+	return ""
+}
+
+func (x *PeerSpec) GetMobike() bool {
+	if x != nil && x.Mobike != nil {
+		return *x.Mobike
+	}
+	return false
+}
+
+func (x *PeerSpec) GetForceUdp() bool {
+	if x != nil {
+		return x.ForceUdp
+	}
+	return false
+}
+
+func (x *PeerSpec) GetInsecure() bool {
+	if x != nil {
+		return x.Insecure
+	}
+	return false
+}
+
+// PeerAuthentication is one end's identity and its proof.
+type PeerAuthentication struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity: an address, an FQDN, user@fqdn, a distinguished name, or TYPE:VALUE with one of the types ipv4, ipv6,
+	// fqdn, rfc822, dn, keyid. The default is the end's outer address. "any" is any identity, of the peer only.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Proof: psk (a pre-shared key), certificate, public-key (one that a Credential holds), ipseckey (one that DNS
+	// has, RFC 4025), or null (RFC 7619). The default, stored, is psk.
+	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	// Name of the Credential: of the host's end what it proves itself with, of the peer's what it is checked with: the
+	// same pre-shared key, the CA's certificates, or the public key.
+	Credential    string `protobuf:"bytes,3,opt,name=credential,proto3" json:"credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerAuthentication) Reset() {
+	*x = PeerAuthentication{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerAuthentication) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerAuthentication) ProtoMessage() {}
+
+func (x *PeerAuthentication) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerAuthentication.ProtoReflect.Descriptor instead.
+func (*PeerAuthentication) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PeerAuthentication) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PeerAuthentication) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *PeerAuthentication) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+// PeerChild is one SPD entry of a peer, and how its child SAs are.
+type PeerChild struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name within the peer.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Traffic of the host's end: "ADDRESSES [PROTOCOL[/PORTS]]", as in ManualPeerSpec.
+	Local []string `protobuf:"bytes,2,rep,name=local,proto3" json:"local,omitempty"`
+	// Traffic of the peer's end, likewise.
+	Remote []string `protobuf:"bytes,3,rep,name=remote,proto3" json:"remote,omitempty"`
+	// Mode: tunnel (the default) or transport.
+	Mode string `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Proposals of ESP in strongSwan's words, best first: aes256gcm16-x25519, aes256-sha256-noesn.
+	Proposals []string `protobuf:"bytes,5,rep,name=proposals,proto3" json:"proposals,omitempty"`
+	// Limits of the child SAs.
+	Lifetime *PeerLifetime `protobuf:"bytes,6,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// Place in the hosts' SPDs among the entries that have one: the lowest is asked first. 0 is behind them.
+	Order uint32 `protobuf:"varint,7,opt,name=order,proto3" json:"order,omitempty"`
+	// Anti-replay window of the inbound association, packets; the default is 2048.
+	ReplayWindow uint32 `protobuf:"varint,8,opt,name=replay_window,json=replayWindow,proto3" json:"replay_window,omitempty"`
+	// DF bit of the outer header: copy (the default), set or clear.
+	Df            string `protobuf:"bytes,9,opt,name=df,proto3" json:"df,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerChild) Reset() {
+	*x = PeerChild{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerChild) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerChild) ProtoMessage() {}
+
+func (x *PeerChild) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerChild.ProtoReflect.Descriptor instead.
+func (*PeerChild) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PeerChild) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PeerChild) GetLocal() []string {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *PeerChild) GetRemote() []string {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *PeerChild) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *PeerChild) GetProposals() []string {
+	if x != nil {
+		return x.Proposals
+	}
+	return nil
+}
+
+func (x *PeerChild) GetLifetime() *PeerLifetime {
+	if x != nil {
+		return x.Lifetime
+	}
+	return nil
+}
+
+func (x *PeerChild) GetOrder() uint32 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *PeerChild) GetReplayWindow() uint32 {
+	if x != nil {
+		return x.ReplayWindow
+	}
+	return 0
+}
+
+func (x *PeerChild) GetDf() string {
+	if x != nil {
+		return x.Df
+	}
+	return ""
+}
+
+// PeerLifetime limits an IKE SA or the child SAs. Rekey limits are jittered by up to a tenth, downwards.
+type PeerLifetime struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Age at which it is rekeyed; the defaults are 4 h for an IKE SA and 1 h for a child SA.
+	RekeyTime *durationpb.Duration `protobuf:"bytes,1,opt,name=rekey_time,json=rekeyTime,proto3" json:"rekey_time,omitempty"`
+	// Age at which it ends; the default is an eighth more than rekey_time.
+	HardTime *durationpb.Duration `protobuf:"bytes,2,opt,name=hard_time,json=hardTime,proto3" json:"hard_time,omitempty"`
+	// Age at which the peer is authenticated anew, of an IKE SA; unset never.
+	ReauthTime *durationpb.Duration `protobuf:"bytes,3,opt,name=reauth_time,json=reauthTime,proto3" json:"reauth_time,omitempty"`
+	// Bytes after which a child SA is rekeyed; 0 means no limit.
+	RekeyBytes uint64 `protobuf:"varint,4,opt,name=rekey_bytes,json=rekeyBytes,proto3" json:"rekey_bytes,omitempty"`
+	// Bytes after which a child SA ends; 0 means no limit.
+	HardBytes uint64 `protobuf:"varint,5,opt,name=hard_bytes,json=hardBytes,proto3" json:"hard_bytes,omitempty"`
+	// Packets after which a child SA is rekeyed; 0 means no limit.
+	RekeyPackets uint64 `protobuf:"varint,6,opt,name=rekey_packets,json=rekeyPackets,proto3" json:"rekey_packets,omitempty"`
+	// Packets after which a child SA ends; 0 means no limit.
+	HardPackets   uint64 `protobuf:"varint,7,opt,name=hard_packets,json=hardPackets,proto3" json:"hard_packets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerLifetime) Reset() {
+	*x = PeerLifetime{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerLifetime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerLifetime) ProtoMessage() {}
+
+func (x *PeerLifetime) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerLifetime.ProtoReflect.Descriptor instead.
+func (*PeerLifetime) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PeerLifetime) GetRekeyTime() *durationpb.Duration {
+	if x != nil {
+		return x.RekeyTime
+	}
+	return nil
+}
+
+func (x *PeerLifetime) GetHardTime() *durationpb.Duration {
+	if x != nil {
+		return x.HardTime
+	}
+	return nil
+}
+
+func (x *PeerLifetime) GetReauthTime() *durationpb.Duration {
+	if x != nil {
+		return x.ReauthTime
+	}
+	return nil
+}
+
+func (x *PeerLifetime) GetRekeyBytes() uint64 {
+	if x != nil {
+		return x.RekeyBytes
+	}
+	return 0
+}
+
+func (x *PeerLifetime) GetHardBytes() uint64 {
+	if x != nil {
+		return x.HardBytes
+	}
+	return 0
+}
+
+func (x *PeerLifetime) GetRekeyPackets() uint64 {
+	if x != nil {
+		return x.RekeyPackets
+	}
+	return 0
+}
+
+func (x *PeerLifetime) GetHardPackets() uint64 {
+	if x != nil {
+		return x.HardPackets
+	}
+	return 0
+}
+
+// PeerStatus is what came of a peer.
+type PeerStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// IKE SAs that are established.
+	IkeSas uint32 `protobuf:"varint,1,opt,name=ike_sas,json=ikeSas,proto3" json:"ike_sas,omitempty"`
+	// Children of the spec, and how many of them carry traffic.
+	Children uint32 `protobuf:"varint,2,opt,name=children,proto3" json:"children,omitempty"`
+	// Children that carry traffic.
+	ChildrenUp uint32 `protobuf:"varint,3,opt,name=children_up,json=childrenUp,proto3" json:"children_up,omitempty"`
+	// Host that serves the peer now; empty when none does.
+	Host string `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
+	// Where the peer is now, address and port; empty when that is not known.
+	RemoteAddress string `protobuf:"bytes,5,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
+	// When the newest exchange ended, and how, in words.
+	ExchangeTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=exchange_time,json=exchangeTime,proto3" json:"exchange_time,omitempty"`
+	// How the newest exchange ended.
+	Exchange string `protobuf:"bytes,7,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	// True when an operator has taken the peer down (sallyport peer down): nobody calls it until peer up.
+	Down bool `protobuf:"varint,8,opt,name=down,proto3" json:"down,omitempty"`
+	// What is wrong, for example HostMissing.
+	Conditions    []*Condition `protobuf:"bytes,9,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerStatus) Reset() {
+	*x = PeerStatus{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerStatus) ProtoMessage() {}
+
+func (x *PeerStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
+func (*PeerStatus) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PeerStatus) GetIkeSas() uint32 {
+	if x != nil {
+		return x.IkeSas
+	}
+	return 0
+}
+
+func (x *PeerStatus) GetChildren() uint32 {
+	if x != nil {
+		return x.Children
+	}
+	return 0
+}
+
+func (x *PeerStatus) GetChildrenUp() uint32 {
+	if x != nil {
+		return x.ChildrenUp
+	}
+	return 0
+}
+
+func (x *PeerStatus) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *PeerStatus) GetRemoteAddress() string {
+	if x != nil {
+		return x.RemoteAddress
+	}
+	return ""
+}
+
+func (x *PeerStatus) GetExchangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExchangeTime
+	}
+	return nil
+}
+
+func (x *PeerStatus) GetExchange() string {
+	if x != nil {
+		return x.Exchange
+	}
+	return ""
+}
+
+func (x *PeerStatus) GetDown() bool {
+	if x != nil {
+		return x.Down
+	}
+	return false
+}
+
+func (x *PeerStatus) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+// Credential is what proves an identity. What is secret in it is written, and never shown.
+type Credential struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Metadata.
+	Metadata *Metadata `protobuf:"bytes,1,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What the operator wants.
+	Spec *CredentialSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	// What is.
+	Status        *CredentialStatus `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credential) Reset() {
+	*x = Credential{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credential) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credential) ProtoMessage() {}
+
+func (x *Credential) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credential.ProtoReflect.Descriptor instead.
+func (*Credential) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Credential) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Credential) GetSpec() *CredentialSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Credential) GetStatus() *CredentialStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// CredentialSpec is a credential of one type.
+type CredentialSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Type: psk (a pre-shared key), key (a private key, with certificates or without), ca (certificates that others
+	// are checked by), or public-key.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// The pre-shared key: text, or 0x and hexadecimal digits, or 0s and Base64; or the private key, PEM (PKCS#8).
+	// A controller answers "[redacted]". Empty, or that word, keeps the secret there is.
+	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	// Certificates, PEM: of a key its own first, then those that lead to the CA; of a ca the ones that are trusted.
+	Certificates string `protobuf:"bytes,3,opt,name=certificates,proto3" json:"certificates,omitempty"`
+	// The public key, PEM (SubjectPublicKeyInfo).
+	PublicKey string `protobuf:"bytes,4,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// Tells secrets apart without showing them. Set by the controller.
+	Fingerprint   string `protobuf:"bytes,5,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CredentialSpec) Reset() {
+	*x = CredentialSpec{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CredentialSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CredentialSpec) ProtoMessage() {}
+
+func (x *CredentialSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CredentialSpec.ProtoReflect.Descriptor instead.
+func (*CredentialSpec) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CredentialSpec) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *CredentialSpec) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *CredentialSpec) GetCertificates() string {
+	if x != nil {
+		return x.Certificates
+	}
+	return ""
+}
+
+func (x *CredentialSpec) GetPublicKey() string {
+	if x != nil {
+		return x.PublicKey
+	}
+	return ""
+}
+
+func (x *CredentialSpec) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+// CredentialStatus is what is known of a credential.
+type CredentialStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Peers that use it, the first 64.
+	Peers []string `protobuf:"bytes,1,rep,name=peers,proto3" json:"peers,omitempty"`
+	// Subjects of the certificates.
+	Subjects []string `protobuf:"bytes,2,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	// When the first of the certificates ends.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// What is wrong, for example SecretMissing.
+	Conditions    []*Condition `protobuf:"bytes,4,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CredentialStatus) Reset() {
+	*x = CredentialStatus{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CredentialStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CredentialStatus) ProtoMessage() {}
+
+func (x *CredentialStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CredentialStatus.ProtoReflect.Descriptor instead.
+func (*CredentialStatus) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CredentialStatus) GetPeers() []string {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *CredentialStatus) GetSubjects() []string {
+	if x != nil {
+		return x.Subjects
+	}
+	return nil
+}
+
+func (x *CredentialStatus) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *CredentialStatus) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+// IKESecurityAssociation is an IKE SA with its children (RFC 7296); read-only.
+type IKESecurityAssociation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Metadata. The name is the controller's own SPI, 16 hexadecimal digits. Labels peer, host and state are there to
+	// select by.
+	Metadata *Metadata `protobuf:"bytes,1,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What it is.
+	Status        *IKESecurityAssociationStatus `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKESecurityAssociation) Reset() {
+	*x = IKESecurityAssociation{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKESecurityAssociation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKESecurityAssociation) ProtoMessage() {}
+
+func (x *IKESecurityAssociation) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKESecurityAssociation.ProtoReflect.Descriptor instead.
+func (*IKESecurityAssociation) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *IKESecurityAssociation) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *IKESecurityAssociation) GetStatus() *IKESecurityAssociationStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// IKESecurityAssociationStatus describes an IKE SA.
+type IKESecurityAssociationStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Peer.
+	Peer string `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Host that serves it.
+	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// State, for example established.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// True when the controller began it.
+	Initiator bool `protobuf:"varint,4,opt,name=initiator,proto3" json:"initiator,omitempty"`
+	// SPI of the end that began it, 16 hexadecimal digits.
+	InitiatorSpi string `protobuf:"bytes,5,opt,name=initiator_spi,json=initiatorSpi,proto3" json:"initiator_spi,omitempty"`
+	// SPI of the other end.
+	ResponderSpi string `protobuf:"bytes,6,opt,name=responder_spi,json=responderSpi,proto3" json:"responder_spi,omitempty"`
+	// Identity of the host's end.
+	LocalId string `protobuf:"bytes,7,opt,name=local_id,json=localId,proto3" json:"local_id,omitempty"`
+	// Identity of the peer.
+	RemoteId string `protobuf:"bytes,8,opt,name=remote_id,json=remoteId,proto3" json:"remote_id,omitempty"`
+	// Address and port of the host's end.
+	LocalAddress string `protobuf:"bytes,9,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`
+	// Address and port of the peer.
+	RemoteAddress string `protobuf:"bytes,10,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
+	// Cryptography, in strongSwan's words.
+	Proposal string `protobuf:"bytes,11,opt,name=proposal,proto3" json:"proposal,omitempty"`
+	// When the peer was authenticated.
+	EstablishTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=establish_time,json=establishTime,proto3" json:"establish_time,omitempty"`
+	// When it is rekeyed.
+	RekeyTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=rekey_time,json=rekeyTime,proto3" json:"rekey_time,omitempty"`
+	// When it ends.
+	HardTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=hard_time,json=hardTime,proto3" json:"hard_time,omitempty"`
+	// Children.
+	Children      []*IKESecurityAssociationStatus_Child `protobuf:"bytes,15,rep,name=children,proto3" json:"children,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKESecurityAssociationStatus) Reset() {
+	*x = IKESecurityAssociationStatus{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKESecurityAssociationStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKESecurityAssociationStatus) ProtoMessage() {}
+
+func (x *IKESecurityAssociationStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKESecurityAssociationStatus.ProtoReflect.Descriptor instead.
+func (*IKESecurityAssociationStatus) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *IKESecurityAssociationStatus) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetInitiator() bool {
+	if x != nil {
+		return x.Initiator
+	}
+	return false
+}
+
+func (x *IKESecurityAssociationStatus) GetInitiatorSpi() string {
+	if x != nil {
+		return x.InitiatorSpi
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetResponderSpi() string {
+	if x != nil {
+		return x.ResponderSpi
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetLocalId() string {
+	if x != nil {
+		return x.LocalId
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetRemoteId() string {
+	if x != nil {
+		return x.RemoteId
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetLocalAddress() string {
+	if x != nil {
+		return x.LocalAddress
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetRemoteAddress() string {
+	if x != nil {
+		return x.RemoteAddress
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetProposal() string {
+	if x != nil {
+		return x.Proposal
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus) GetEstablishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EstablishTime
+	}
+	return nil
+}
+
+func (x *IKESecurityAssociationStatus) GetRekeyTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RekeyTime
+	}
+	return nil
+}
+
+func (x *IKESecurityAssociationStatus) GetHardTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HardTime
+	}
+	return nil
+}
+
+func (x *IKESecurityAssociationStatus) GetChildren() []*IKESecurityAssociationStatus_Child {
+	if x != nil {
+		return x.Children
+	}
+	return nil
+}
+
 // SecurityAssociation is one direction of protected traffic (RFC 4301 section 4.1); read-only.
 type SecurityAssociation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1564,7 +2699,7 @@ type SecurityAssociation struct {
 
 func (x *SecurityAssociation) Reset() {
 	*x = SecurityAssociation{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[17]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +2711,7 @@ func (x *SecurityAssociation) String() string {
 func (*SecurityAssociation) ProtoMessage() {}
 
 func (x *SecurityAssociation) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[17]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +2724,7 @@ func (x *SecurityAssociation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecurityAssociation.ProtoReflect.Descriptor instead.
 func (*SecurityAssociation) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SecurityAssociation) GetMetadata() *Metadata {
@@ -1635,7 +2770,7 @@ type SecurityAssociationStatus struct {
 
 func (x *SecurityAssociationStatus) Reset() {
 	*x = SecurityAssociationStatus{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[18]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +2782,7 @@ func (x *SecurityAssociationStatus) String() string {
 func (*SecurityAssociationStatus) ProtoMessage() {}
 
 func (x *SecurityAssociationStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[18]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +2795,7 @@ func (x *SecurityAssociationStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecurityAssociationStatus.ProtoReflect.Descriptor instead.
 func (*SecurityAssociationStatus) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{18}
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SecurityAssociationStatus) GetSource() string {
@@ -1746,7 +2881,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[19]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +2893,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[19]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +2906,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{19}
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Event) GetMetadata() *Metadata {
@@ -1809,7 +2944,7 @@ type EventStatus struct {
 
 func (x *EventStatus) Reset() {
 	*x = EventStatus{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[20]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +2956,7 @@ func (x *EventStatus) String() string {
 func (*EventStatus) ProtoMessage() {}
 
 func (x *EventStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[20]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +2969,7 @@ func (x *EventStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventStatus.ProtoReflect.Descriptor instead.
 func (*EventStatus) Descriptor() ([]byte, []int) {
-	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{20}
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EventStatus) GetTime() *timestamppb.Timestamp {
@@ -1894,7 +3029,7 @@ type JoinTokenStatus_Use struct {
 
 func (x *JoinTokenStatus_Use) Reset() {
 	*x = JoinTokenStatus_Use{}
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[23]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +3041,7 @@ func (x *JoinTokenStatus_Use) String() string {
 func (*JoinTokenStatus_Use) ProtoMessage() {}
 
 func (x *JoinTokenStatus_Use) ProtoReflect() protoreflect.Message {
-	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[23]
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1943,6 +3078,160 @@ func (x *JoinTokenStatus_Use) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// A child SA: a pair of ESP SAs.
+type IKESecurityAssociationStatus_Child struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the PeerChild.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// SPI of what the host opens.
+	InboundSpi uint32 `protobuf:"varint,2,opt,name=inbound_spi,json=inboundSpi,proto3" json:"inbound_spi,omitempty"`
+	// SPI of what the host seals.
+	OutboundSpi uint32 `protobuf:"varint,3,opt,name=outbound_spi,json=outboundSpi,proto3" json:"outbound_spi,omitempty"`
+	// Cryptography, in strongSwan's words.
+	Proposal string `protobuf:"bytes,4,opt,name=proposal,proto3" json:"proposal,omitempty"`
+	// Mode: tunnel or transport.
+	Mode string `protobuf:"bytes,5,opt,name=mode,proto3" json:"mode,omitempty"`
+	// True when ESP goes in UDP.
+	Udp bool `protobuf:"varint,6,opt,name=udp,proto3" json:"udp,omitempty"`
+	// Traffic of the host's end, as it was narrowed.
+	Local []string `protobuf:"bytes,7,rep,name=local,proto3" json:"local,omitempty"`
+	// Traffic of the peer's end, as it was narrowed.
+	Remote []string `protobuf:"bytes,8,rep,name=remote,proto3" json:"remote,omitempty"`
+	// What the host has installed: nothing, inbound, or both; "deleting" when it is to go.
+	Installed string `protobuf:"bytes,9,opt,name=installed,proto3" json:"installed,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it is rekeyed.
+	RekeyTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=rekey_time,json=rekeyTime,proto3" json:"rekey_time,omitempty"`
+	// When it ends.
+	HardTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=hard_time,json=hardTime,proto3" json:"hard_time,omitempty"`
+	// Identifier of the SA pair, hexadecimal, as agents log it.
+	Id            string `protobuf:"bytes,13,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IKESecurityAssociationStatus_Child) Reset() {
+	*x = IKESecurityAssociationStatus_Child{}
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IKESecurityAssociationStatus_Child) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IKESecurityAssociationStatus_Child) ProtoMessage() {}
+
+func (x *IKESecurityAssociationStatus_Child) ProtoReflect() protoreflect.Message {
+	mi := &file_sallyport_operator_v1_resources_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IKESecurityAssociationStatus_Child.ProtoReflect.Descriptor instead.
+func (*IKESecurityAssociationStatus_Child) Descriptor() ([]byte, []int) {
+	return file_sallyport_operator_v1_resources_proto_rawDescGZIP(), []int{27, 0}
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetInboundSpi() uint32 {
+	if x != nil {
+		return x.InboundSpi
+	}
+	return 0
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetOutboundSpi() uint32 {
+	if x != nil {
+		return x.OutboundSpi
+	}
+	return 0
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetProposal() string {
+	if x != nil {
+		return x.Proposal
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetUdp() bool {
+	if x != nil {
+		return x.Udp
+	}
+	return false
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetLocal() []string {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetRemote() []string {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetInstalled() string {
+	if x != nil {
+		return x.Installed
+	}
+	return ""
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetRekeyTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RekeyTime
+	}
+	return nil
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetHardTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HardTime
+	}
+	return nil
+}
+
+func (x *IKESecurityAssociationStatus_Child) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 var File_sallyport_operator_v1_resources_proto protoreflect.FileDescriptor
 
 const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
@@ -1957,7 +3246,7 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"createTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x88\x05\n" +
 	"\bResource\x121\n" +
 	"\x04host\x18\x01 \x01(\v2\x1b.sallyport.operator.v1.HostH\x00R\x04host\x127\n" +
 	"\x06policy\x18\x02 \x01(\v2\x1d.sallyport.operator.v1.PolicyH\x00R\x06policy\x12A\n" +
@@ -1966,7 +3255,12 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\x14security_association\x18\x04 \x01(\v2*.sallyport.operator.v1.SecurityAssociationH\x00R\x13securityAssociation\x124\n" +
 	"\x05event\x18\x05 \x01(\v2\x1c.sallyport.operator.v1.EventH\x00R\x05event\x12D\n" +
 	"\vmanual_peer\x18\x06 \x01(\v2!.sallyport.operator.v1.ManualPeerH\x00R\n" +
-	"manualPeerB\r\n" +
+	"manualPeer\x121\n" +
+	"\x04peer\x18\a \x01(\v2\x1b.sallyport.operator.v1.PeerH\x00R\x04peer\x12C\n" +
+	"\n" +
+	"credential\x18\b \x01(\v2!.sallyport.operator.v1.CredentialH\x00R\n" +
+	"credential\x12i\n" +
+	"\x18ike_security_association\x18\t \x01(\v2-.sallyport.operator.v1.IKESecurityAssociationH\x00R\x16ikeSecurityAssociationB\r\n" +
 	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xbb\x01\n" +
 	"\x04Host\x12C\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x123\n" +
@@ -2097,7 +3391,139 @@ const file_sallyport_operator_v1_resources_proto_rawDesc = "" +
 	"\tinstalled\x18\x03 \x01(\bR\tinstalled\x12@\n" +
 	"\n" +
 	"conditions\x18\x04 \x03(\v2 .sallyport.operator.v1.ConditionR\n" +
-	"conditions\"\xa4\x01\n" +
+	"conditions\"\xc3\x01\n" +
+	"\x04Peer\x12C\n" +
+	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12;\n" +
+	"\x04spec\x18\x02 \x01(\v2\x1f.sallyport.operator.v1.PeerSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x129\n" +
+	"\x06status\x18\x03 \x01(\v2!.sallyport.operator.v1.PeerStatusR\x06status\"\xf3\x05\n" +
+	"\bPeerSpec\x12&\n" +
+	"\x05hosts\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x02\x18\x01\"\x04r\x02\x18?R\x05hosts\x129\n" +
+	"\x10remote_addresses\x18\x02 \x03(\tB\x0e\xbaH\v\x92\x01\b\x10\x10\"\x04r\x02\x18`R\x0fremoteAddresses\x12,\n" +
+	"\rlocal_address\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\flocalAddress\x12?\n" +
+	"\x05local\x18\x04 \x01(\v2).sallyport.operator.v1.PeerAuthenticationR\x05local\x12A\n" +
+	"\x06remote\x18\x05 \x01(\v2).sallyport.operator.v1.PeerAuthenticationR\x06remote\x121\n" +
+	"\tproposals\x18\x06 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x10\x18\x01\"\ar\x05\x10\x01\x18\x80\x02R\tproposals\x12F\n" +
+	"\bchildren\x18\a \x03(\v2 .sallyport.operator.v1.PeerChildB\b\xbaH\x05\x92\x01\x02\x10 R\bchildren\x12?\n" +
+	"\blifetime\x18\b \x01(\v2#.sallyport.operator.v1.PeerLifetimeR\blifetime\x12N\n" +
+	"\fdpd_interval\x18\t \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x04\b\x80\xa3\x052\x02\b\x01R\vdpdInterval\x121\n" +
+	"\x04lost\x18\n" +
+	" \x01(\tB\x1d\xbaH\x1ar\x18R\x00R\arestartR\x04trapR\x05clearR\x04lost\x122\n" +
+	"\x05start\x18\v \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x06alwaysR\x04trapR\x05neverR\x05start\x12\x1b\n" +
+	"\x06mobike\x18\f \x01(\bH\x00R\x06mobike\x88\x01\x01\x12\x1b\n" +
+	"\tforce_udp\x18\r \x01(\bR\bforceUdp\x12\x1a\n" +
+	"\binsecure\x18\x0e \x01(\bR\binsecureB\t\n" +
+	"\a_mobike\"\xa6\x01\n" +
+	"\x12PeerAuthentication\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x02id\x12M\n" +
+	"\x06method\x18\x02 \x01(\tB5\xbaH2r0R\x00R\x03pskR\vcertificateR\n" +
+	"public-keyR\bipseckeyR\x04nullR\x06method\x12'\n" +
+	"\n" +
+	"credential\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\n" +
+	"credential\"\x8e\x03\n" +
+	"\tPeerChild\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x04name\x12&\n" +
+	"\x05local\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x80\x02\"\x05r\x03\x18\x80\x02R\x05local\x12(\n" +
+	"\x06remote\x18\x03 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x80\x02\"\x05r\x03\x18\x80\x02R\x06remote\x12.\n" +
+	"\x04mode\x18\x04 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\x06tunnelR\ttransportR\x04mode\x121\n" +
+	"\tproposals\x18\x05 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x10\x18\x01\"\ar\x05\x10\x01\x18\x80\x02R\tproposals\x12?\n" +
+	"\blifetime\x18\x06 \x01(\v2#.sallyport.operator.v1.PeerLifetimeR\blifetime\x12\x14\n" +
+	"\x05order\x18\a \x01(\rR\x05order\x12-\n" +
+	"\rreplay_window\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x80 R\freplayWindow\x12)\n" +
+	"\x02df\x18\t \x01(\tB\x19\xbaH\x16r\x14R\x00R\x04copyR\x03setR\x05clearR\x02df\"\xfb\x02\n" +
+	"\fPeerLifetime\x12J\n" +
+	"\n" +
+	"rekey_time\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x04\b\x80\xf5$2\x02\b\x05R\trekeyTime\x12H\n" +
+	"\thard_time\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x04\b\x80\x98*2\x02\b\n" +
+	"R\bhardTime\x12M\n" +
+	"\vreauth_time\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\n" +
+	"R\n" +
+	"reauthTime\x12\x1f\n" +
+	"\vrekey_bytes\x18\x04 \x01(\x04R\n" +
+	"rekeyBytes\x12\x1d\n" +
+	"\n" +
+	"hard_bytes\x18\x05 \x01(\x04R\thardBytes\x12#\n" +
+	"\rrekey_packets\x18\x06 \x01(\x04R\frekeyPackets\x12!\n" +
+	"\fhard_packets\x18\a \x01(\x04R\vhardPackets\"\xd0\x02\n" +
+	"\n" +
+	"PeerStatus\x12\x17\n" +
+	"\aike_sas\x18\x01 \x01(\rR\x06ikeSas\x12\x1a\n" +
+	"\bchildren\x18\x02 \x01(\rR\bchildren\x12\x1f\n" +
+	"\vchildren_up\x18\x03 \x01(\rR\n" +
+	"childrenUp\x12\x12\n" +
+	"\x04host\x18\x04 \x01(\tR\x04host\x12%\n" +
+	"\x0eremote_address\x18\x05 \x01(\tR\rremoteAddress\x12?\n" +
+	"\rexchange_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fexchangeTime\x12\x1a\n" +
+	"\bexchange\x18\a \x01(\tR\bexchange\x12\x12\n" +
+	"\x04down\x18\b \x01(\bR\x04down\x12@\n" +
+	"\n" +
+	"conditions\x18\t \x03(\v2 .sallyport.operator.v1.ConditionR\n" +
+	"conditions\"\xd5\x01\n" +
+	"\n" +
+	"Credential\x12C\n" +
+	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12A\n" +
+	"\x04spec\x18\x02 \x01(\v2%.sallyport.operator.v1.CredentialSpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12?\n" +
+	"\x06status\x18\x03 \x01(\v2'.sallyport.operator.v1.CredentialStatusR\x06status\"\xf0\x01\n" +
+	"\x0eCredentialSpec\x125\n" +
+	"\x04type\x18\x01 \x01(\tB!\xbaH\x1er\x1cR\x00R\x03pskR\x03keyR\x02caR\n" +
+	"public-keyR\x04type\x12$\n" +
+	"\x06secret\x18\x02 \x01(\tB\f\xbaH\x06r\x04\x18\x80\x80\x01\x80\x01\x01R\x06secret\x12-\n" +
+	"\fcertificates\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x04R\fcertificates\x12'\n" +
+	"\n" +
+	"public_key\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpublicKey\x12)\n" +
+	"\vfingerprint\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\vfingerprint\"\xc3\x01\n" +
+	"\x10CredentialStatus\x12\x14\n" +
+	"\x05peers\x18\x01 \x03(\tR\x05peers\x12\x1a\n" +
+	"\bsubjects\x18\x02 \x03(\tR\bsubjects\x12;\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12@\n" +
+	"\n" +
+	"conditions\x18\x04 \x03(\v2 .sallyport.operator.v1.ConditionR\n" +
+	"conditions\"\xaa\x01\n" +
+	"\x16IKESecurityAssociation\x12C\n" +
+	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12K\n" +
+	"\x06status\x18\x02 \x01(\v23.sallyport.operator.v1.IKESecurityAssociationStatusR\x06status\"\xa3\b\n" +
+	"\x1cIKESecurityAssociationStatus\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x1c\n" +
+	"\tinitiator\x18\x04 \x01(\bR\tinitiator\x12#\n" +
+	"\rinitiator_spi\x18\x05 \x01(\tR\finitiatorSpi\x12#\n" +
+	"\rresponder_spi\x18\x06 \x01(\tR\fresponderSpi\x12\x19\n" +
+	"\blocal_id\x18\a \x01(\tR\alocalId\x12\x1b\n" +
+	"\tremote_id\x18\b \x01(\tR\bremoteId\x12#\n" +
+	"\rlocal_address\x18\t \x01(\tR\flocalAddress\x12%\n" +
+	"\x0eremote_address\x18\n" +
+	" \x01(\tR\rremoteAddress\x12\x1a\n" +
+	"\bproposal\x18\v \x01(\tR\bproposal\x12A\n" +
+	"\x0eestablish_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\restablishTime\x129\n" +
+	"\n" +
+	"rekey_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\trekeyTime\x127\n" +
+	"\thard_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\bhardTime\x12U\n" +
+	"\bchildren\x18\x0f \x03(\v29.sallyport.operator.v1.IKESecurityAssociationStatus.ChildR\bchildren\x1a\xae\x03\n" +
+	"\x05Child\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
+	"\vinbound_spi\x18\x02 \x01(\rR\n" +
+	"inboundSpi\x12!\n" +
+	"\foutbound_spi\x18\x03 \x01(\rR\voutboundSpi\x12\x1a\n" +
+	"\bproposal\x18\x04 \x01(\tR\bproposal\x12\x12\n" +
+	"\x04mode\x18\x05 \x01(\tR\x04mode\x12\x10\n" +
+	"\x03udp\x18\x06 \x01(\bR\x03udp\x12\x14\n" +
+	"\x05local\x18\a \x03(\tR\x05local\x12\x16\n" +
+	"\x06remote\x18\b \x03(\tR\x06remote\x12\x1c\n" +
+	"\tinstalled\x18\t \x01(\tR\tinstalled\x12;\n" +
+	"\vcreate_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x129\n" +
+	"\n" +
+	"rekey_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\trekeyTime\x127\n" +
+	"\thard_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bhardTime\x12\x0e\n" +
+	"\x02id\x18\r \x01(\tR\x02id\"\xa4\x01\n" +
 	"\x13SecurityAssociation\x12C\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1f.sallyport.operator.v1.MetadataB\x06\xbaH\x03\xc8\x01\x01R\bmetadata\x12H\n" +
 	"\x06status\x18\x02 \x01(\v20.sallyport.operator.v1.SecurityAssociationStatusR\x06status\"\xd5\x02\n" +
@@ -2141,85 +3567,128 @@ func file_sallyport_operator_v1_resources_proto_rawDescGZIP() []byte {
 	return file_sallyport_operator_v1_resources_proto_rawDescData
 }
 
-var file_sallyport_operator_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_sallyport_operator_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_sallyport_operator_v1_resources_proto_goTypes = []any{
-	(*Metadata)(nil),                  // 0: sallyport.operator.v1.Metadata
-	(*Resource)(nil),                  // 1: sallyport.operator.v1.Resource
-	(*Host)(nil),                      // 2: sallyport.operator.v1.Host
-	(*HostSpec)(nil),                  // 3: sallyport.operator.v1.HostSpec
-	(*HostStatus)(nil),                // 4: sallyport.operator.v1.HostStatus
-	(*Condition)(nil),                 // 5: sallyport.operator.v1.Condition
-	(*Policy)(nil),                    // 6: sallyport.operator.v1.Policy
-	(*PolicySpec)(nil),                // 7: sallyport.operator.v1.PolicySpec
-	(*PolicyLifetime)(nil),            // 8: sallyport.operator.v1.PolicyLifetime
-	(*PolicyStatus)(nil),              // 9: sallyport.operator.v1.PolicyStatus
-	(*JoinToken)(nil),                 // 10: sallyport.operator.v1.JoinToken
-	(*JoinTokenSpec)(nil),             // 11: sallyport.operator.v1.JoinTokenSpec
-	(*JoinTokenStatus)(nil),           // 12: sallyport.operator.v1.JoinTokenStatus
-	(*ManualPeer)(nil),                // 13: sallyport.operator.v1.ManualPeer
-	(*ManualPeerSpec)(nil),            // 14: sallyport.operator.v1.ManualPeerSpec
-	(*ManualAssociation)(nil),         // 15: sallyport.operator.v1.ManualAssociation
-	(*ManualPeerStatus)(nil),          // 16: sallyport.operator.v1.ManualPeerStatus
-	(*SecurityAssociation)(nil),       // 17: sallyport.operator.v1.SecurityAssociation
-	(*SecurityAssociationStatus)(nil), // 18: sallyport.operator.v1.SecurityAssociationStatus
-	(*Event)(nil),                     // 19: sallyport.operator.v1.Event
-	(*EventStatus)(nil),               // 20: sallyport.operator.v1.EventStatus
-	nil,                               // 21: sallyport.operator.v1.Metadata.LabelsEntry
-	nil,                               // 22: sallyport.operator.v1.JoinTokenSpec.LabelsEntry
-	(*JoinTokenStatus_Use)(nil),       // 23: sallyport.operator.v1.JoinTokenStatus.Use
-	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 25: google.protobuf.Duration
+	(*Metadata)(nil),                           // 0: sallyport.operator.v1.Metadata
+	(*Resource)(nil),                           // 1: sallyport.operator.v1.Resource
+	(*Host)(nil),                               // 2: sallyport.operator.v1.Host
+	(*HostSpec)(nil),                           // 3: sallyport.operator.v1.HostSpec
+	(*HostStatus)(nil),                         // 4: sallyport.operator.v1.HostStatus
+	(*Condition)(nil),                          // 5: sallyport.operator.v1.Condition
+	(*Policy)(nil),                             // 6: sallyport.operator.v1.Policy
+	(*PolicySpec)(nil),                         // 7: sallyport.operator.v1.PolicySpec
+	(*PolicyLifetime)(nil),                     // 8: sallyport.operator.v1.PolicyLifetime
+	(*PolicyStatus)(nil),                       // 9: sallyport.operator.v1.PolicyStatus
+	(*JoinToken)(nil),                          // 10: sallyport.operator.v1.JoinToken
+	(*JoinTokenSpec)(nil),                      // 11: sallyport.operator.v1.JoinTokenSpec
+	(*JoinTokenStatus)(nil),                    // 12: sallyport.operator.v1.JoinTokenStatus
+	(*ManualPeer)(nil),                         // 13: sallyport.operator.v1.ManualPeer
+	(*ManualPeerSpec)(nil),                     // 14: sallyport.operator.v1.ManualPeerSpec
+	(*ManualAssociation)(nil),                  // 15: sallyport.operator.v1.ManualAssociation
+	(*ManualPeerStatus)(nil),                   // 16: sallyport.operator.v1.ManualPeerStatus
+	(*Peer)(nil),                               // 17: sallyport.operator.v1.Peer
+	(*PeerSpec)(nil),                           // 18: sallyport.operator.v1.PeerSpec
+	(*PeerAuthentication)(nil),                 // 19: sallyport.operator.v1.PeerAuthentication
+	(*PeerChild)(nil),                          // 20: sallyport.operator.v1.PeerChild
+	(*PeerLifetime)(nil),                       // 21: sallyport.operator.v1.PeerLifetime
+	(*PeerStatus)(nil),                         // 22: sallyport.operator.v1.PeerStatus
+	(*Credential)(nil),                         // 23: sallyport.operator.v1.Credential
+	(*CredentialSpec)(nil),                     // 24: sallyport.operator.v1.CredentialSpec
+	(*CredentialStatus)(nil),                   // 25: sallyport.operator.v1.CredentialStatus
+	(*IKESecurityAssociation)(nil),             // 26: sallyport.operator.v1.IKESecurityAssociation
+	(*IKESecurityAssociationStatus)(nil),       // 27: sallyport.operator.v1.IKESecurityAssociationStatus
+	(*SecurityAssociation)(nil),                // 28: sallyport.operator.v1.SecurityAssociation
+	(*SecurityAssociationStatus)(nil),          // 29: sallyport.operator.v1.SecurityAssociationStatus
+	(*Event)(nil),                              // 30: sallyport.operator.v1.Event
+	(*EventStatus)(nil),                        // 31: sallyport.operator.v1.EventStatus
+	nil,                                        // 32: sallyport.operator.v1.Metadata.LabelsEntry
+	nil,                                        // 33: sallyport.operator.v1.JoinTokenSpec.LabelsEntry
+	(*JoinTokenStatus_Use)(nil),                // 34: sallyport.operator.v1.JoinTokenStatus.Use
+	(*IKESecurityAssociationStatus_Child)(nil), // 35: sallyport.operator.v1.IKESecurityAssociationStatus.Child
+	(*timestamppb.Timestamp)(nil),              // 36: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),                // 37: google.protobuf.Duration
 }
 var file_sallyport_operator_v1_resources_proto_depIdxs = []int32{
-	21, // 0: sallyport.operator.v1.Metadata.labels:type_name -> sallyport.operator.v1.Metadata.LabelsEntry
-	24, // 1: sallyport.operator.v1.Metadata.create_time:type_name -> google.protobuf.Timestamp
+	32, // 0: sallyport.operator.v1.Metadata.labels:type_name -> sallyport.operator.v1.Metadata.LabelsEntry
+	36, // 1: sallyport.operator.v1.Metadata.create_time:type_name -> google.protobuf.Timestamp
 	2,  // 2: sallyport.operator.v1.Resource.host:type_name -> sallyport.operator.v1.Host
 	6,  // 3: sallyport.operator.v1.Resource.policy:type_name -> sallyport.operator.v1.Policy
 	10, // 4: sallyport.operator.v1.Resource.join_token:type_name -> sallyport.operator.v1.JoinToken
-	17, // 5: sallyport.operator.v1.Resource.security_association:type_name -> sallyport.operator.v1.SecurityAssociation
-	19, // 6: sallyport.operator.v1.Resource.event:type_name -> sallyport.operator.v1.Event
+	28, // 5: sallyport.operator.v1.Resource.security_association:type_name -> sallyport.operator.v1.SecurityAssociation
+	30, // 6: sallyport.operator.v1.Resource.event:type_name -> sallyport.operator.v1.Event
 	13, // 7: sallyport.operator.v1.Resource.manual_peer:type_name -> sallyport.operator.v1.ManualPeer
-	0,  // 8: sallyport.operator.v1.Host.metadata:type_name -> sallyport.operator.v1.Metadata
-	3,  // 9: sallyport.operator.v1.Host.spec:type_name -> sallyport.operator.v1.HostSpec
-	4,  // 10: sallyport.operator.v1.Host.status:type_name -> sallyport.operator.v1.HostStatus
-	24, // 11: sallyport.operator.v1.HostStatus.transition_time:type_name -> google.protobuf.Timestamp
-	24, // 12: sallyport.operator.v1.HostStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 13: sallyport.operator.v1.HostStatus.conditions:type_name -> sallyport.operator.v1.Condition
-	24, // 14: sallyport.operator.v1.HostStatus.rekey_before:type_name -> google.protobuf.Timestamp
-	24, // 15: sallyport.operator.v1.Condition.transition_time:type_name -> google.protobuf.Timestamp
-	0,  // 16: sallyport.operator.v1.Policy.metadata:type_name -> sallyport.operator.v1.Metadata
-	7,  // 17: sallyport.operator.v1.Policy.spec:type_name -> sallyport.operator.v1.PolicySpec
-	9,  // 18: sallyport.operator.v1.Policy.status:type_name -> sallyport.operator.v1.PolicyStatus
-	8,  // 19: sallyport.operator.v1.PolicySpec.lifetime:type_name -> sallyport.operator.v1.PolicyLifetime
-	25, // 20: sallyport.operator.v1.PolicyLifetime.rekey_time:type_name -> google.protobuf.Duration
-	25, // 21: sallyport.operator.v1.PolicyLifetime.hard_time:type_name -> google.protobuf.Duration
-	24, // 22: sallyport.operator.v1.PolicyStatus.rekey_before:type_name -> google.protobuf.Timestamp
-	5,  // 23: sallyport.operator.v1.PolicyStatus.conditions:type_name -> sallyport.operator.v1.Condition
-	0,  // 24: sallyport.operator.v1.JoinToken.metadata:type_name -> sallyport.operator.v1.Metadata
-	11, // 25: sallyport.operator.v1.JoinToken.spec:type_name -> sallyport.operator.v1.JoinTokenSpec
-	12, // 26: sallyport.operator.v1.JoinToken.status:type_name -> sallyport.operator.v1.JoinTokenStatus
-	22, // 27: sallyport.operator.v1.JoinTokenSpec.labels:type_name -> sallyport.operator.v1.JoinTokenSpec.LabelsEntry
-	24, // 28: sallyport.operator.v1.JoinTokenSpec.expire_time:type_name -> google.protobuf.Timestamp
-	23, // 29: sallyport.operator.v1.JoinTokenStatus.uses:type_name -> sallyport.operator.v1.JoinTokenStatus.Use
-	0,  // 30: sallyport.operator.v1.ManualPeer.metadata:type_name -> sallyport.operator.v1.Metadata
-	14, // 31: sallyport.operator.v1.ManualPeer.spec:type_name -> sallyport.operator.v1.ManualPeerSpec
-	16, // 32: sallyport.operator.v1.ManualPeer.status:type_name -> sallyport.operator.v1.ManualPeerStatus
-	15, // 33: sallyport.operator.v1.ManualPeerSpec.inbound:type_name -> sallyport.operator.v1.ManualAssociation
-	15, // 34: sallyport.operator.v1.ManualPeerSpec.outbound:type_name -> sallyport.operator.v1.ManualAssociation
-	5,  // 35: sallyport.operator.v1.ManualPeerStatus.conditions:type_name -> sallyport.operator.v1.Condition
-	0,  // 36: sallyport.operator.v1.SecurityAssociation.metadata:type_name -> sallyport.operator.v1.Metadata
-	18, // 37: sallyport.operator.v1.SecurityAssociation.status:type_name -> sallyport.operator.v1.SecurityAssociationStatus
-	24, // 38: sallyport.operator.v1.SecurityAssociationStatus.rekey_time:type_name -> google.protobuf.Timestamp
-	24, // 39: sallyport.operator.v1.SecurityAssociationStatus.hard_time:type_name -> google.protobuf.Timestamp
-	0,  // 40: sallyport.operator.v1.Event.metadata:type_name -> sallyport.operator.v1.Metadata
-	20, // 41: sallyport.operator.v1.Event.status:type_name -> sallyport.operator.v1.EventStatus
-	24, // 42: sallyport.operator.v1.EventStatus.time:type_name -> google.protobuf.Timestamp
-	24, // 43: sallyport.operator.v1.JoinTokenStatus.Use.time:type_name -> google.protobuf.Timestamp
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	17, // 8: sallyport.operator.v1.Resource.peer:type_name -> sallyport.operator.v1.Peer
+	23, // 9: sallyport.operator.v1.Resource.credential:type_name -> sallyport.operator.v1.Credential
+	26, // 10: sallyport.operator.v1.Resource.ike_security_association:type_name -> sallyport.operator.v1.IKESecurityAssociation
+	0,  // 11: sallyport.operator.v1.Host.metadata:type_name -> sallyport.operator.v1.Metadata
+	3,  // 12: sallyport.operator.v1.Host.spec:type_name -> sallyport.operator.v1.HostSpec
+	4,  // 13: sallyport.operator.v1.Host.status:type_name -> sallyport.operator.v1.HostStatus
+	36, // 14: sallyport.operator.v1.HostStatus.transition_time:type_name -> google.protobuf.Timestamp
+	36, // 15: sallyport.operator.v1.HostStatus.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 16: sallyport.operator.v1.HostStatus.conditions:type_name -> sallyport.operator.v1.Condition
+	36, // 17: sallyport.operator.v1.HostStatus.rekey_before:type_name -> google.protobuf.Timestamp
+	36, // 18: sallyport.operator.v1.Condition.transition_time:type_name -> google.protobuf.Timestamp
+	0,  // 19: sallyport.operator.v1.Policy.metadata:type_name -> sallyport.operator.v1.Metadata
+	7,  // 20: sallyport.operator.v1.Policy.spec:type_name -> sallyport.operator.v1.PolicySpec
+	9,  // 21: sallyport.operator.v1.Policy.status:type_name -> sallyport.operator.v1.PolicyStatus
+	8,  // 22: sallyport.operator.v1.PolicySpec.lifetime:type_name -> sallyport.operator.v1.PolicyLifetime
+	37, // 23: sallyport.operator.v1.PolicyLifetime.rekey_time:type_name -> google.protobuf.Duration
+	37, // 24: sallyport.operator.v1.PolicyLifetime.hard_time:type_name -> google.protobuf.Duration
+	36, // 25: sallyport.operator.v1.PolicyStatus.rekey_before:type_name -> google.protobuf.Timestamp
+	5,  // 26: sallyport.operator.v1.PolicyStatus.conditions:type_name -> sallyport.operator.v1.Condition
+	0,  // 27: sallyport.operator.v1.JoinToken.metadata:type_name -> sallyport.operator.v1.Metadata
+	11, // 28: sallyport.operator.v1.JoinToken.spec:type_name -> sallyport.operator.v1.JoinTokenSpec
+	12, // 29: sallyport.operator.v1.JoinToken.status:type_name -> sallyport.operator.v1.JoinTokenStatus
+	33, // 30: sallyport.operator.v1.JoinTokenSpec.labels:type_name -> sallyport.operator.v1.JoinTokenSpec.LabelsEntry
+	36, // 31: sallyport.operator.v1.JoinTokenSpec.expire_time:type_name -> google.protobuf.Timestamp
+	34, // 32: sallyport.operator.v1.JoinTokenStatus.uses:type_name -> sallyport.operator.v1.JoinTokenStatus.Use
+	0,  // 33: sallyport.operator.v1.ManualPeer.metadata:type_name -> sallyport.operator.v1.Metadata
+	14, // 34: sallyport.operator.v1.ManualPeer.spec:type_name -> sallyport.operator.v1.ManualPeerSpec
+	16, // 35: sallyport.operator.v1.ManualPeer.status:type_name -> sallyport.operator.v1.ManualPeerStatus
+	15, // 36: sallyport.operator.v1.ManualPeerSpec.inbound:type_name -> sallyport.operator.v1.ManualAssociation
+	15, // 37: sallyport.operator.v1.ManualPeerSpec.outbound:type_name -> sallyport.operator.v1.ManualAssociation
+	5,  // 38: sallyport.operator.v1.ManualPeerStatus.conditions:type_name -> sallyport.operator.v1.Condition
+	0,  // 39: sallyport.operator.v1.Peer.metadata:type_name -> sallyport.operator.v1.Metadata
+	18, // 40: sallyport.operator.v1.Peer.spec:type_name -> sallyport.operator.v1.PeerSpec
+	22, // 41: sallyport.operator.v1.Peer.status:type_name -> sallyport.operator.v1.PeerStatus
+	19, // 42: sallyport.operator.v1.PeerSpec.local:type_name -> sallyport.operator.v1.PeerAuthentication
+	19, // 43: sallyport.operator.v1.PeerSpec.remote:type_name -> sallyport.operator.v1.PeerAuthentication
+	20, // 44: sallyport.operator.v1.PeerSpec.children:type_name -> sallyport.operator.v1.PeerChild
+	21, // 45: sallyport.operator.v1.PeerSpec.lifetime:type_name -> sallyport.operator.v1.PeerLifetime
+	37, // 46: sallyport.operator.v1.PeerSpec.dpd_interval:type_name -> google.protobuf.Duration
+	21, // 47: sallyport.operator.v1.PeerChild.lifetime:type_name -> sallyport.operator.v1.PeerLifetime
+	37, // 48: sallyport.operator.v1.PeerLifetime.rekey_time:type_name -> google.protobuf.Duration
+	37, // 49: sallyport.operator.v1.PeerLifetime.hard_time:type_name -> google.protobuf.Duration
+	37, // 50: sallyport.operator.v1.PeerLifetime.reauth_time:type_name -> google.protobuf.Duration
+	36, // 51: sallyport.operator.v1.PeerStatus.exchange_time:type_name -> google.protobuf.Timestamp
+	5,  // 52: sallyport.operator.v1.PeerStatus.conditions:type_name -> sallyport.operator.v1.Condition
+	0,  // 53: sallyport.operator.v1.Credential.metadata:type_name -> sallyport.operator.v1.Metadata
+	24, // 54: sallyport.operator.v1.Credential.spec:type_name -> sallyport.operator.v1.CredentialSpec
+	25, // 55: sallyport.operator.v1.Credential.status:type_name -> sallyport.operator.v1.CredentialStatus
+	36, // 56: sallyport.operator.v1.CredentialStatus.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 57: sallyport.operator.v1.CredentialStatus.conditions:type_name -> sallyport.operator.v1.Condition
+	0,  // 58: sallyport.operator.v1.IKESecurityAssociation.metadata:type_name -> sallyport.operator.v1.Metadata
+	27, // 59: sallyport.operator.v1.IKESecurityAssociation.status:type_name -> sallyport.operator.v1.IKESecurityAssociationStatus
+	36, // 60: sallyport.operator.v1.IKESecurityAssociationStatus.establish_time:type_name -> google.protobuf.Timestamp
+	36, // 61: sallyport.operator.v1.IKESecurityAssociationStatus.rekey_time:type_name -> google.protobuf.Timestamp
+	36, // 62: sallyport.operator.v1.IKESecurityAssociationStatus.hard_time:type_name -> google.protobuf.Timestamp
+	35, // 63: sallyport.operator.v1.IKESecurityAssociationStatus.children:type_name -> sallyport.operator.v1.IKESecurityAssociationStatus.Child
+	0,  // 64: sallyport.operator.v1.SecurityAssociation.metadata:type_name -> sallyport.operator.v1.Metadata
+	29, // 65: sallyport.operator.v1.SecurityAssociation.status:type_name -> sallyport.operator.v1.SecurityAssociationStatus
+	36, // 66: sallyport.operator.v1.SecurityAssociationStatus.rekey_time:type_name -> google.protobuf.Timestamp
+	36, // 67: sallyport.operator.v1.SecurityAssociationStatus.hard_time:type_name -> google.protobuf.Timestamp
+	0,  // 68: sallyport.operator.v1.Event.metadata:type_name -> sallyport.operator.v1.Metadata
+	31, // 69: sallyport.operator.v1.Event.status:type_name -> sallyport.operator.v1.EventStatus
+	36, // 70: sallyport.operator.v1.EventStatus.time:type_name -> google.protobuf.Timestamp
+	36, // 71: sallyport.operator.v1.JoinTokenStatus.Use.time:type_name -> google.protobuf.Timestamp
+	36, // 72: sallyport.operator.v1.IKESecurityAssociationStatus.Child.create_time:type_name -> google.protobuf.Timestamp
+	36, // 73: sallyport.operator.v1.IKESecurityAssociationStatus.Child.rekey_time:type_name -> google.protobuf.Timestamp
+	36, // 74: sallyport.operator.v1.IKESecurityAssociationStatus.Child.hard_time:type_name -> google.protobuf.Timestamp
+	75, // [75:75] is the sub-list for method output_type
+	75, // [75:75] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_sallyport_operator_v1_resources_proto_init() }
@@ -2234,15 +3703,19 @@ func file_sallyport_operator_v1_resources_proto_init() {
 		(*Resource_SecurityAssociation)(nil),
 		(*Resource_Event)(nil),
 		(*Resource_ManualPeer)(nil),
+		(*Resource_Peer)(nil),
+		(*Resource_Credential)(nil),
+		(*Resource_IkeSecurityAssociation)(nil),
 	}
 	file_sallyport_operator_v1_resources_proto_msgTypes[14].OneofWrappers = []any{}
+	file_sallyport_operator_v1_resources_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sallyport_operator_v1_resources_proto_rawDesc), len(file_sallyport_operator_v1_resources_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

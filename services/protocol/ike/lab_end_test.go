@@ -1,0 +1,334 @@
+package ike
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	"sallyport.dev/sallyport/services/protocol/ikekeys"
+	"sallyport.dev/sallyport/services/protocol/ikewire"
+	"sallyport.dev/sallyport/services/protocol/transform"
+)
+
+// end is one end of a lab: a machine, its caller, and the agent that holds its children.
+type end struct {
+	l         *lab
+	name      string
+	addr      netip.Addr
+	port      uint16
+	nat       netip.Addr // the address that the other end sees
+	natPorts  uint16     // added to ports by the NAT
+	m         *Machine
+	cfg       Config
+	peer      *end
+	restoring bool
+	rand      *rand.ChaCha8
+
+	psk         string
+	decide      func(VerifyPeer) PeerVerified // nil: by the key
+	assign      func(AssignAddresses) AddressesAssigned
+	ppk         map[string]Secret
+	established bool
+	closed      *Closed
+	in          map[uint32]InstallInbound
+	out         map[uint32]InstallOutbound
+	newest      uint32 // SPI of the outbound half installed last and still there
+	drained     map[uint32]bool
+	lost        int // protected packets that came for no SA
+	got         int
+	notes       []Note
+	actions     []Action // all that were run, but notes
+	rejections  []Reason
+	spi         uint32
+	persisted   []byte
+	crashAt     int // number of the action, of those after the handshake, before which the end crashes; 0: never
+	ran         int
+}
+
+func newEnd(l *lab, name, at string, seed uint64, p Policy, restoring bool) *end {
+	ap := netip.MustParseAddrPort(at)
+	e := &end{l: l, name: name, addr: ap.Addr(), port: ap.Port(), restoring: restoring, rand: seeded(seed), psk: "secret",
+		in: map[uint32]InstallInbound{}, out: map[uint32]InstallOutbound{}, drained: map[uint32]bool{}}
+	e.spi = uint32(name[0])<<24 + 0x1000
+	e.cfg = Config{Random: e.rand, Token: 7, Policy: p,
+		NewIKESPI: func() (s ikewire.IKESPI, err error) {
+			_, err = e.rand.Read(s[:])
+			return s, err
+		},
+		NewChildSPI: func() (uint32, error) { e.spi++; return e.spi, nil },
+	}
+	return e
+}
+
+func (e *end) path() Path {
+	to := e.peer.addr
+	if e.peer.nat.IsValid() {
+		to = e.peer.nat
+	}
+	return Path{Local: netip.AddrPortFrom(e.addr, e.port), Remote: netip.AddrPortFrom(to, e.peer.port)}
+}
+
+func (e *end) initiate() {
+	e.l.t.Helper()
+	m, err := Initiate(e.l.now, e.cfg, e.path())
+	if err != nil {
+		e.l.fail("%s: %v", e.name, err)
+	}
+	e.m = m
+	e.work()
+}
+
+func (e *end) receive(p Path, datagram []byte) {
+	e.l.t.Helper()
+	if e.m == nil {
+		e.respond(p, datagram)
+		return
+	}
+	before := e.m.Snapshot().Bytes()
+	err := e.m.HandlePacket(e.l.now, p, datagram)
+	e.check(err, before)
+	e.work()
+}
+
+// check fails on an error that is not a rejection, and on a rejection that has changed something.
+func (e *end) check(err error, before []byte) {
+	e.l.t.Helper()
+	if err == nil || errors.Is(err, ErrClosed) {
+		return
+	}
+	r, ok := errors.AsType[*Rejection](err)
+	if !ok {
+		e.l.fail("%s: %v", e.name, err)
+	}
+	e.l.logf("%s ✗ %v", e.name, err)
+	e.rejections = append(e.rejections, r.Reason)
+	if after := e.m.Snapshot().Bytes(); !bytes.Equal(before, after) {
+		e.l.fail("%s: rejected and changed: %v\n%s\n%s", e.name, err, before, after)
+	}
+}
+
+func (e *end) respond(p Path, datagram []byte) {
+	e.l.t.Helper()
+	if e.closed != nil {
+		return
+	}
+	m, reply, err := Respond(e.l.now, e.cfg, p, datagram)
+	if reply != nil {
+		e.l.send(e, p, reply)
+	}
+	if err != nil {
+		r, ok := errors.AsType[*Rejection](err)
+		if !ok {
+			e.l.fail("%s: %v", e.name, err)
+		}
+		e.l.logf("%s ✗ %v", e.name, err)
+		e.rejections = append(e.rejections, r.Reason)
+		return
+	}
+	e.m = m
+	e.work()
+}
+
+func (e *end) timeout() {
+	e.l.t.Helper()
+	if err := e.m.HandleTimeout(e.l.now); err != nil {
+		e.l.fail("%s: %v", e.name, err)
+	}
+	e.work()
+}
+
+// command gives a command that must succeed.
+func (e *end) command(c Command) {
+	e.l.t.Helper()
+	e.l.logf("%s: %T", e.name, c)
+	if err := e.m.HandleCommand(e.l.now, c); err != nil {
+		e.l.fail("%s: %T: %v", e.name, c, err)
+	}
+	e.work()
+}
+
+// work runs the actions one by one, as the caller's contract says.
+func (e *end) work() {
+	e.l.t.Helper()
+	e.restore()
+	for e.m != nil {
+		all := e.m.Actions()
+		if len(all) == 0 {
+			if e.m.Gone() {
+				e.m = nil
+			}
+			return
+		}
+		if e.crash() {
+			continue
+		}
+		var command Command
+		closed := e.run(all[0], &command)
+		e.m.Done(1)
+		if closed && e.m.Gone() {
+			e.m = nil
+			return
+		}
+		if command != nil {
+			if err := e.m.HandleCommand(e.l.now, command); err != nil {
+				e.l.fail("%s: %T: %v", e.name, command, err)
+			}
+		}
+		e.restore()
+	}
+}
+
+// crash ends the machine's process before its next action, if that is the one, and starts a new one with what Persist
+// stored last.
+func (e *end) crash() bool {
+	if !e.established || e.persisted == nil {
+		return false
+	}
+	e.ran++
+	if e.ran != e.crashAt {
+		return false
+	}
+	e.l.logf("%s CRASHES before %T", e.name, e.m.Actions()[0])
+	e.reload()
+	return true
+}
+
+// restart is a crash between two actions.
+func (e *end) restart() {
+	e.l.logf("%s CRASHES", e.name)
+	e.reload()
+	e.work()
+}
+
+// reload goes on with what Persist stored last, under the next fencing token.
+func (e *end) reload() {
+	e.cfg.Token++
+	m, err := Restore(e.cfg, ParseSnapshot(e.persisted))
+	if err != nil {
+		e.l.fail("%s: %v", e.name, err)
+	}
+	e.m = m
+}
+
+func (e *end) restore() {
+	if !e.restoring || e.m == nil {
+		return
+	}
+	b := e.m.Snapshot().Bytes()
+	m, err := Restore(e.cfg, ParseSnapshot(b))
+	if err != nil {
+		e.l.fail("%s: %v", e.name, err)
+	}
+	m.Pending = slices.Clone(e.m.Pending) // questions whose answer is on its way are not asked again
+	if after := m.Snapshot().Bytes(); !bytes.Equal(b, after) {
+		e.l.fail("%s: restored differs:\n%s\n%s", e.name, b, after)
+	}
+	e.m = m
+}
+
+func (e *end) run(a Action, c *Command) (closed bool) {
+	switch a := a.(type) {
+	case Note:
+		e.notes = append(e.notes, a)
+		e.l.logf("%s · %s %s %s %s", e.name, a.Exchange, a.Event, a.Reason, a.Detail)
+		return false
+	case Send:
+		for _, d := range a.Datagrams {
+			e.l.send(e, a.Path, d)
+		}
+	case Persist:
+		e.persisted = e.m.Snapshot().Bytes()
+	case InstallInbound:
+		e.in[a.Child.Inbound] = a
+		e.l.logf("%s ⊕ inbound %08x", e.name, a.Child.Inbound)
+	case InstallOutbound:
+		e.out[a.Child.Outbound] = a
+		e.newest = a.Child.Outbound
+		e.l.logf("%s ⊕ outbound %08x", e.name, a.Child.Outbound)
+	case RemoveChild:
+		e.remove(a)
+	case VerifyPeer:
+		*c = e.verify(a)
+	case SignAUTH:
+		*c = e.sign(a)
+	case FindPPK:
+		*c = PPKFound{ID: a.ID, Key: e.ppk[string(a.PPK.Data)]}
+	case AssignAddresses:
+		*c = e.assign(a)
+	case Established:
+		e.established = true
+		e.l.logf("%s: established with %s", e.name, a.RemoteID)
+	case Closed:
+		e.closed, closed = &a, true
+		e.l.logf("%s: closed: %s", e.name, a.Reason)
+	}
+	e.actions = append(e.actions, a)
+	return closed
+}
+
+func (e *end) remove(a RemoveChild) {
+	e.l.logf("%s ⊖ in %08x out %08x: %s", e.name, a.Inbound, a.Outbound, a.Reason)
+	delete(e.in, a.Inbound)
+	delete(e.out, a.Outbound)
+	e.drained[a.Inbound] = a.Drain
+	if e.newest == a.Outbound {
+		e.newest = 0
+		for spi := range e.out {
+			e.newest = max(e.newest, spi)
+		}
+	}
+}
+
+func (e *end) prf(id uint16) transform.PRF {
+	prf, err := transform.PRFByID(id)
+	if err != nil {
+		e.l.fail("%v", err)
+	}
+	return prf
+}
+
+func (e *end) sign(a SignAUTH) Command {
+	sum := func(octets Secret) []byte { return ikekeys.SharedKeyAUTH(e.prf(a.PRF), []byte(e.psk), octets) }
+	signed := AUTHSigned{ID: a.ID, AUTH: ikewire.AUTH{Method: ikewire.AuthSharedKey, Data: sum(a.SignedOctets)}}
+	if a.WithoutPPK != nil {
+		signed.WithoutPPK = sum(a.WithoutPPK)
+	}
+	return signed
+}
+
+func (e *end) verify(a VerifyPeer) Command {
+	if e.decide != nil {
+		return e.decide(a)
+	}
+	want := ikekeys.SharedKeyAUTH(e.prf(a.PRF), []byte(e.psk), a.SignedOctets)
+	ok := a.AUTH.Method == ikewire.AuthSharedKey && hmac.Equal(want, a.AUTH.Data)
+	return PeerVerified{ID: a.ID, Accepted: ok, Reason: fmt.Sprintf("PSK of %s and %s", a.IDi, a.IDr)}
+}
+
+// ping sends a protected packet with the newest outbound half.
+func (e *end) ping() {
+	if e.newest != 0 {
+		e.l.fly(packet{from: e, to: e.peer, spi: e.newest}, latency)
+	}
+}
+
+// protected receives a child's packet, and tells the machine that its inbound half is in use.
+func (e *end) protected(spi uint32) {
+	in, ok := e.in[spi]
+	if !ok && !e.drained[spi] {
+		e.lost++
+		e.l.logf("%s: a packet for %08x is lost", e.name, spi)
+		return
+	}
+	e.got++
+	if ok && e.m != nil && e.m.byID(in.Child.ID) != nil && e.m.Phase == established {
+		if err := e.m.HandleCommand(e.l.now, InboundUsed{ID: in.Child.ID}); err != nil {
+			e.l.fail("%s: %v", e.name, err)
+		}
+		e.work()
+	}
+}
