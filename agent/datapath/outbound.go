@@ -19,6 +19,8 @@ const (
 	maxDatagram = 65535 - 20 - 8
 	// flowCacheLen is how many flows each worker remembers the SPD entry of.
 	flowCacheLen = 4096
+	// flowMemo is how many flows of plain packets each worker remembers all about, as long as the tables are the same.
+	flowMemo = 256
 
 	// drainLen is how many bytes forward takes, of which each packet counts for leastShare at least: a UDP message, full.
 	drainLen, leastShare = 60 << 10, 480
@@ -35,8 +37,9 @@ type sender struct {
 	now      time.Duration
 	tally    Counters
 
-	last        lastWay
-	lane        lane
+	tables      *tables // that ways are of
+	ways        [flowMemo]knownWay
+	other       way // of a packet that is not plain
 	cache       *spd.Cache
 	fragments   *fragment.Tracker     // ports of datagrams whose fragments pass one by one
 	reassembler *fragment.Reassembler // of what transport mode needs whole
@@ -84,6 +87,10 @@ func (s *sender) read(wait bool) (int, error) {
 func (s *sender) forward(n int) {
 	t := s.d.tables.Load()
 	s.now = s.d.config.Clock()
+	if t != s.tables {
+		s.tables, s.other = t, way{}
+		clear(s.ways[:])
+	}
 	s.d.sending.Lock()
 	for share := drainLen; n > 0; {
 		s.take(t, s.buf[:n])
@@ -135,21 +142,38 @@ type way struct {
 	flow ipwire.Flow
 	// joined says that the packet came in fragments.
 	joined bool
+	lane   lane
+}
+
+// knownWay is the way of all plain packets of one flow.
+type knownWay struct {
+	way
+	known bool
+	tuple ipwire.Tuple
 }
 
 // way finds the SA for a packet. The reason is reasons if there is one.
 func (s *sender) way(t *tables, packet []byte) (*way, Reason) {
 	tuple, plain := ipwire.TupleOf(packet)
-	if plain && s.last.tables == t && s.last.tuple == tuple {
-		return &s.last.way, reasons
+	if !plain {
+		return s.find(t, packet, &s.other)
 	}
-	s.last.tables = nil
+	k := &s.ways[tuple.Hash()%flowMemo]
+	if k.known && k.tuple == tuple {
+		return &k.way, reasons
+	}
+	w, reason := s.find(t, packet, &k.way)
+	k.known, k.tuple = reason == reasons, tuple
+	return w, reason
+}
+
+// find looks for a way.
+func (s *sender) find(t *tables, packet []byte, w *way) (*way, Reason) {
 	flow, err := ipwire.ParseFlow(packet)
 	if err != nil {
 		return nil, OutMalformed
 	}
-	fragment := isFragment(packet)
-	if fragment {
+	if isFragment(packet) {
 		flow = s.fragmentFlow(packet, flow)
 	}
 	entry, reason := s.policy(t, packet, &flow)
@@ -161,19 +185,8 @@ func (s *sender) way(t *tables, packet []byte) (*way, Reason) {
 		s.acquire(entry, flow)
 		return nil, OutNoSA
 	}
-	s.last.way = way{sa: sa, flow: flow}
-	if plain {
-		s.last.tables, s.last.tuple = t, tuple
-	}
-	return &s.last.way, reasons
-}
-
-// lastWay is the way of the last packet. That of a plain one is good for all of its flow as long as the tables are the
-// same: packets of one flow come together.
-type lastWay struct {
-	way
-	tables *tables // nil: it was not plain
-	tuple  ipwire.Tuple
+	*w = way{sa: sa, flow: flow}
+	return w, reasons
 }
 
 // carry takes a packet as far as the outbox, or drops it.
@@ -181,7 +194,7 @@ func (s *sender) carry(t *tables, w *way, packet []byte) {
 	if w.sa.mode == Transport {
 		s.transport(t, w, packet)
 	} else {
-		s.tunnel(w.sa, packet)
+		s.tunnel(w, packet)
 	}
 }
 

@@ -49,10 +49,7 @@ func (d *Database) bySignature(ctx context.Context, e *entry, c Claim) (proof, *
 
 // either picks the refusal that tells the operator more: with a certificate what is wrong with it, else the last.
 func either(first, second *Refusal, certificate bool) *Refusal {
-	if first == nil || !certificate && first.Code != WrongKeyType {
-		return second
-	}
-	if first.Code == KeyNotPinned {
+	if first == nil || first.Code == KeyNotPinned || !certificate {
 		return second
 	}
 	return first

@@ -1,9 +1,11 @@
 package pad_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,6 +133,22 @@ func TestSignaturesAgainstOpenSSL(t *testing.T) {
 			o.write("ours", ours)
 			o.run(append([]string{"pkeyutl", "-verify", "-pubin", "-inkey", "pub", "-sigfile", "ours"}, options...)...)
 		})
+	}
+}
+
+// TestSharedKeyAgainstOpenSSL: prf(prf(secret, "Key Pad for IKEv2"), octets) of RFC 7296 section 2.15 with
+// HMAC-SHA2-256, computed by openssl.
+func TestSharedKeyAgainstOpenSSL(t *testing.T) {
+	o := newOpenSSL(t)
+	mac := func(key []byte, in string) []byte {
+		o.write("in", []byte(in))
+		o.run("dgst", "-sha256", "-mac", "HMAC", "-macopt", fmt.Sprintf("hexkey:%x", key), "-binary", "-out", "out", "in")
+		return o.read("out")
+	}
+	want := mac(mac([]byte("the secret"), "Key Pad for IKEv2"), octets)
+	claim := peer{remoteID, []pad.Credential{{Secret: secret(t, "the secret")}}}.claim(t)
+	if !bytes.Equal(claim.AUTH.Data, want) {
+		t.Errorf("AUTH is %x, openssl's %x", claim.AUTH.Data, want)
 	}
 }
 

@@ -108,6 +108,14 @@ func TestEnds(t *testing.T) {
 			}
 		})
 	}
+	narrow := database(t, pad.Config{Entries: []pad.Entry{one, two, away}})
+	claim := peer{"x.example", []pad.Credential{{Secret: secret(t, "secret")}}}.claim(t)
+	called("two")(&claim)
+	if v := expect(t, narrow, claim, pad.UnknownIdentity); v.Refusal.Entry != "two" || !strings.Contains(v.Refusal.Reason, "gw.example is expected") {
+		t.Errorf("who answers for another: %v", v.Refusal)
+	}
+	claim.Remote = ikewire.Identification{Type: ikewire.IDNull}
+	expect(t, narrow, claim, pad.BadIdentity)
 	if e, ok := d.Lookup("two"); !ok || !pad.SameIdentity(e.Local.ID, identity(t, "other.example")) {
 		t.Errorf("looked up: %+v", e)
 	}

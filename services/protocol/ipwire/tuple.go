@@ -1,6 +1,9 @@
 package ipwire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Tuple identifies the flow of a plain packet: addresses, protocol and ports as they stand in it. Two plain packets have
 // equal tuples exactly if ParseFlow gives equal flows for them.
@@ -30,4 +33,11 @@ func TupleOf(b []byte) (t Tuple, ok bool) {
 	t.dst = [2]uint64{binary.BigEndian.Uint64(b[24:]), binary.BigEndian.Uint64(b[32:])}
 	t.ports, t.proto, t.version = binary.BigEndian.Uint32(b[IPv6HeaderLen:]), b[6], 6
 	return t, int(binary.BigEndian.Uint16(b[4:]))+IPv6HeaderLen == len(b) && (t.proto == ProtoTCP || t.proto == ProtoUDP)
+}
+
+// Hash spreads tuples over the numbers below 2^32. Who chooses ports can make them meet: let that cost no more than time.
+func (t *Tuple) Hash() uint32 {
+	h := t.src[0] ^ bits.RotateLeft64(t.src[1], 16) ^ bits.RotateLeft64(t.dst[0], 32) ^ bits.RotateLeft64(t.dst[1], 48)
+	h = (h ^ uint64(t.ports)<<8 ^ uint64(t.proto)) * 0x9e3779b97f4a7c15
+	return uint32(h >> 32)
 }

@@ -3,18 +3,15 @@ package ipseckey
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"math/big"
 	"net/netip"
 	"strings"
 	"testing"
+
+	"sallyport.dev/sallyport/services/identity/pad/padtest"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -125,24 +122,11 @@ func TestKeysRefused(t *testing.T) {
 // keys are one of each kind that IPSECKEY can publish.
 func keys(t testing.TB) map[Algorithm][]crypto.PublicKey {
 	t.Helper()
-	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	all := map[Algorithm][]crypto.PublicKey{}
+	for kind, a := range map[string]Algorithm{"rsa2048": RSA, "p256": ECDSA, "p384": ECDSA, "ed25519": EdDSA} {
+		all[a] = append(all[a], padtest.Key(t, kind).Public())
 	}
-	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ed, _, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := new(big.Int).Lsh(big.NewInt(1), 2047)
-	return map[Algorithm][]crypto.PublicKey{
-		RSA:   {&rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 65537}},
-		ECDSA: {p256.Public(), p384.Public()},
-		EdDSA: {ed},
-	}
+	return all
 }
 
 func TestKeysRoundTrip(t *testing.T) {

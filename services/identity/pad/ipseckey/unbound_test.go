@@ -10,11 +10,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -28,6 +23,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/services/identity/pad/ipseckey"
+	"sallyport.dev/sallyport/services/identity/pad/padtest"
 )
 
 // environmentDNS, when set, makes missing programs an error.
@@ -45,7 +41,7 @@ func TestUnbound(t *testing.T) {
 		}
 	}
 	s := site{t, t.TempDir()}
-	rsaKey, ecKey, edKey := keysOfThree(t)
+	rsaKey, ecKey, edKey := padtest.Key(t, "rsa2048").Public(), padtest.Key(t, "p256").Public(), padtest.Key(t, "ed25519").Public()
 	head := "$TTL 60\n@ SOA ns hostmaster 1 60 60 600 60\n@ NS ns\nns A 127.0.0.1\n"
 	s.zone("example.", true, head+
 		"rsa IPSECKEY 10 0 2 . "+text(t, rsaKey)+"\n"+
@@ -82,23 +78,6 @@ func TestUnbound(t *testing.T) {
 			}
 		}
 	}
-}
-
-func keysOfThree(t *testing.T) (*rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey) {
-	t.Helper()
-	r, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, _, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &r.PublicKey, &e.PublicKey, d
 }
 
 // text is a key as zone files have it.

@@ -69,13 +69,16 @@ type Query struct {
 
 // Checker checks chains and remembers what it fetched. It is safe for concurrent use.
 type Checker struct {
-	fetch  Fetcher
-	memory memory
-	flight singleflight.Group
+	fetch     Fetcher
+	crls      memory[*CRL]   // by URL: a CRL is verified each time that it is used
+	responses memory[status] // by URL, issuer and serial number
+	flight    singleflight.Group
 }
 
 // New returns a checker that fetches by f; nil fetches nothing.
-func New(f Fetcher) *Checker { return &Checker{fetch: f, memory: newMemory()} }
+func New(f Fetcher) *Checker {
+	return &Checker{fetch: f, crls: memory[*CRL]{limit: maxCRLs}, responses: memory[status]{limit: maxResponses}}
+}
 
 // Check returns nil when no certificate of the chain is known to be revoked, and notes on those of which
 // nothing is known. Errors: ErrRevoked; ErrUnknown when the policy is Strict.

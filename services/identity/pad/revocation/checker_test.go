@@ -2,14 +2,17 @@ package revocation_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/ocsp"
@@ -180,6 +183,8 @@ func TestOCSP(t *testing.T) {
 		"good":                            {p.sub.OCSP(t, p.sub, p.leaf, nil), nil},
 		"good, by a responder":            {p.sub.OCSP(t, p.responder, p.leaf, nil), nil},
 		"good, without nextUpdate":        {p.sub.OCSP(t, p.sub, p.leaf, func(r *ocsp.Response) { r.NextUpdate = time.Time{} }), nil},
+		"good, named by SHA-256":          {p.sub.OCSP(t, p.sub, p.leaf, func(r *ocsp.Response) { r.IssuerHash = crypto.SHA256 }), nil},
+		"good, named by SHA-512":          {p.sub.OCSP(t, p.sub, p.leaf, func(r *ocsp.Response) { r.IssuerHash = crypto.SHA512 }), revocation.ErrUnknown},
 		"revoked":                         {p.sub.OCSP(t, p.sub, p.leaf, says(ocsp.Revoked)), revocation.ErrRevoked},
 		"revoked, by a responder":         {p.sub.OCSP(t, p.responder, p.leaf, says(ocsp.Revoked)), revocation.ErrRevoked},
 		"revoked, out of date":            {p.sub.OCSP(t, p.sub, p.leaf, func(r *ocsp.Response) { says(ocsp.Revoked)(r); stale(r) }), revocation.ErrRevoked},
@@ -299,5 +304,42 @@ func FuzzOCSP(f *testing.F) {
 		q := q
 		q.Evidence.OCSP = [][]byte{der}
 		_, _ = checker.Check(t.Context(), q)
+	})
+}
+
+// slow is a web that answers only when all who will ask have asked.
+type slow struct {
+	web
+	all *sync.WaitGroup
+}
+
+func (s *slow) Fetch(ctx context.Context, url string, post []byte, limit int) ([]byte, error) {
+	s.all.Wait()
+	return s.web.Fetch(ctx, url, post, limit)
+}
+
+// TestOneFetchForMany: checks at the same time share one fetch.
+func TestOneFetchForMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPKI(t)
+		all := new(sync.WaitGroup)
+		all.Add(1)
+		w := &slow{web{pages: map[string][]byte{ocspURL: p.sub.OCSP(t, p.sub, p.leaf, nil)}}, all}
+		checker := revocation.New(w)
+		var checks sync.WaitGroup
+		for range 10 {
+			q := p.query(t)
+			checks.Go(func() {
+				if _, err := checker.Check(t.Context(), q); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // all of them wait for the one fetch
+		all.Done()
+		checks.Wait()
+		if w.n.Load() != 1 {
+			t.Errorf("%d fetches", w.n.Load())
+		}
 	})
 }

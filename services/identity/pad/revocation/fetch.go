@@ -18,86 +18,65 @@ type Fetcher interface {
 
 // byCRL fetches, or remembers, the CRL at a distribution point.
 func (c *Checker) byCRL(ctx context.Context, url string, cert, issuer *x509.Certificate, now time.Time) (status, error) {
-	got, ok := c.memory.crl(url, now)
-	if !ok {
-		v, err := c.once(ctx, "crl "+url, func(ctx context.Context) any {
-			got := c.fetchCRL(ctx, url, now)
-			c.memory.keepCRL(url, got, now)
-			return got
-		})
+	crl, err := recall(ctx, c, &c.crls, url, now, func(ctx context.Context) (*CRL, time.Time, error) {
+		der, err := c.fetch.Fetch(ctx, url, nil, maxCRLBytes)
 		if err != nil {
-			return unknown, err
+			return nil, time.Time{}, err
 		}
-		got = v.(rememberedCRL)
-	}
-	if got.err != nil {
-		return unknown, got.err
-	}
-	return got.crl.status(cert, issuer, now)
-}
-
-func (c *Checker) fetchCRL(ctx context.Context, url string, now time.Time) rememberedCRL {
-	failed := func(err error) rememberedCRL { return rememberedCRL{err: err, until: now.Add(failureLife)} }
-	der, err := c.fetch.Fetch(ctx, url, nil, maxCRLBytes)
+		crl, err := ParseCRL(der)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		if !now.Before(crl.NextUpdate()) { // it still tells what was revoked; a newer one is asked for soon
+			return crl, now.Add(failureLife), nil
+		}
+		return crl, life(now, crl.NextUpdate()), nil
+	})
 	if err != nil {
-		return failed(err)
+		return unknown, err
 	}
-	crl, err := ParseCRL(der)
-	if err != nil {
-		return failed(err)
-	}
-	if !now.Before(crl.NextUpdate()) { // it still tells what was revoked; a newer one is asked for soon
-		return rememberedCRL{crl: crl, until: now.Add(failureLife)}
-	}
-	return rememberedCRL{crl: crl, until: life(now, crl.NextUpdate())}
+	return crl.status(cert, issuer, now)
 }
 
 // byOCSP asks the responder, or remembers what it said.
 func (c *Checker) byOCSP(ctx context.Context, url string, cert, issuer *x509.Certificate, now time.Time) (status, error) {
 	key := fmt.Sprintf("%s %x %x", url, sha256.Sum256(issuer.Raw), cert.SerialNumber)
-	got, ok := c.memory.response(key, now)
-	if !ok {
-		v, err := c.once(ctx, "ocsp "+key, func(ctx context.Context) any {
-			got := c.fetchOCSP(ctx, url, cert, issuer, now)
-			c.memory.keepResponse(key, got, now)
-			return got
-		})
+	return recall(ctx, c, &c.responses, key, now, func(ctx context.Context) (status, time.Time, error) {
+		request, err := ocsp.CreateRequest(cert, issuer, nil)
 		if err != nil {
-			return unknown, err
+			return unknown, time.Time{}, err
 		}
-		got = v.(rememberedResponse)
-	}
-	return got.status, got.err
+		der, err := c.fetch.Fetch(ctx, url, request, maxOCSPBytes)
+		if err != nil {
+			return unknown, time.Time{}, err
+		}
+		s, until, err := readOCSP(der, cert, issuer, now)
+		return s, life(now, until), err
+	})
 }
 
-func (c *Checker) fetchOCSP(ctx context.Context, url string, cert, issuer *x509.Certificate, now time.Time) rememberedResponse {
-	failed := func(err error) rememberedResponse { return rememberedResponse{err: err, until: now.Add(failureLife)} }
-	request, err := ocsp.CreateRequest(cert, issuer, nil)
-	if err != nil {
-		return failed(err)
+// recall returns what is remembered under a key, or fetches it. Those who want the same share one fetch, which
+// outlives a caller that gives up.
+func recall[V any](ctx context.Context, c *Checker, m *memory[V], key string, now time.Time, fetch func(context.Context) (V, time.Time, error)) (V, error) {
+	if r, ok := m.get(key, now); ok {
+		return r.value, r.err
 	}
-	der, err := c.fetch.Fetch(ctx, url, request, maxOCSPBytes)
-	if err != nil {
-		return failed(err)
-	}
-	s, until, err := readOCSP(der, cert, issuer, now)
-	if err != nil {
-		return failed(err)
-	}
-	return rememberedResponse{status: s, until: life(now, until)}
-}
-
-// once shares one fetch among those who want the same. The fetch outlives a caller that gives up.
-func (c *Checker) once(ctx context.Context, key string, fetch func(context.Context) any) (any, error) {
-	done := c.flight.DoChan(key, func() (any, error) {
+	done := c.flight.DoChan(fmt.Sprintf("%T %s", m, key), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTime)
 		defer cancel()
-		return fetch(ctx), nil
+		var r remembered[V]
+		if r.value, r.until, r.err = fetch(ctx); r.err != nil {
+			r.until = now.Add(failureLife)
+		}
+		m.put(key, r, now)
+		return r.value, r.err
 	})
 	select {
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		var none V
+		return none, ctx.Err()
 	case r := <-done:
-		return r.Val, r.Err
+		v, _ := r.Val.(V)
+		return v, r.Err
 	}
 }

@@ -59,7 +59,7 @@ func readOCSP(der []byte, cert, issuer *x509.Certificate, now time.Time) (status
 }
 
 // mayRespond: RFC 6960 section 4.2.2.2. The responder is the issuer, or has a certificate of the issuer's for
-// OCSP signing.
+// OCSP signing. Whether that one has been revoked is not asked: CAs give them short lives.
 func mayRespond(r *ocsp.Response, issuer *x509.Certificate, now time.Time) error {
 	c := r.Certificate
 	switch {
