@@ -194,6 +194,7 @@ func (a *agent) openDatapath(ctx context.Context, group *errgroup.Group) error {
 	if a.datapath, err = datapath.New(config); err != nil {
 		return err
 	}
+	makeRoom()
 	group.Go(func() error { return a.datapath.Run(ctx) }) // closes the devices
 	group.Go(func() error { return a.watchSpeed(ctx, speed{tun, v4, v6}) })
 	return nil

@@ -4,10 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"time"
 
 	"sallyport.dev/sallyport/agent/netio"
 )
+
+// waiting is how many goroutines wait for packets in system calls: of the TUN, of UDP, ESP and AH in two address
+// families, and of what ICMPv6 says about AH.
+const waiting = 1 + 3*2 + 1
+
+// makeRoom lets those that wait run besides those that use the processors: Go's scheduler counts a goroutine in a system
+// call as running until it has looked. An operator's GOMAXPROCS rules.
+func makeRoom() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + waiting)
+	}
+}
 
 // speedInterval is how long it may take until a change of speed is told.
 const speedInterval = 10 * time.Second

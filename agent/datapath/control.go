@@ -207,7 +207,7 @@ func (c *control) dummy(now time.Duration, p *pair, payload []byte, to ends) boo
 	c.d.sending.Lock()
 	defer c.d.sending.Unlock()
 	mtu := int(sa.mtu.Load())
-	g := outgoing{payload: payload, nextHeader: esp.NextHeaderDummy, to: to, count: len(payload), pad: sa.padding(len(payload), to, mtu)}
+	g := outgoing{payload: payload, nextHeader: esp.NextHeaderDummy, to: &to, count: len(payload), pad: sa.padding(len(payload), &to, mtu)}
 	reason := c.sealing.sealTunnelled(sa, now, &g, mtu, &c.tally)
 	c.sealing.out.flush(&c.tally)
 	if reason != reasons {

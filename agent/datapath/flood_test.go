@@ -102,7 +102,7 @@ func TestShrunkLinkUnderARun(t *testing.T) {
 	o := newOutbox(Config{UDP: Sockets{IPv4: c}}, arenaLen, func(netip.Addr) { shrunk++ })
 	var tally Counters
 	for _, n := range []int{1200, 1200, 1200, 1200, 700} {
-		o.put(linkUDP, datagram.Packet{Data: o.take(n, &tally), Remote: bAddr, DF: true}, &tally)
+		o.put(linkUDP, o.take(n, &tally), &outgoing{to: &ends{remote: bAddr}, df: true}, &tally)
 	}
 	o.flush(&tally)
 	if !slices.Equal(c.left, []int{1200, 1200, 1200, 1200, 700}) || shrunk != 1 || tally.Dropped[OutSend] != 0 {

@@ -36,6 +36,7 @@ type sender struct {
 	tally    Counters
 
 	last        lastWay
+	lane        lane
 	cache       *spd.Cache
 	fragments   *fragment.Tracker     // ports of datagrams whose fragments pass one by one
 	reassembler *fragment.Reassembler // of what transport mode needs whole

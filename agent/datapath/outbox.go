@@ -25,6 +25,7 @@ const (
 type outbox struct {
 	sockets [3]Sockets // by link
 	queues  [3][2][]datagram.Packet
+	grows   [3][2]bool // the last packet of a queue is a run that may become longer
 	arena   []byte
 	used    int
 
@@ -56,34 +57,38 @@ func (o *outbox) take(n int, tally *Counters) []byte {
 	return slot
 }
 
-// put queues a packet for a link's socket of the remote end's family. UDP datagrams that lie one behind the other and
-// differ in nothing but their payload leave as a run.
-func (o *outbox) put(l link, p datagram.Packet, tally *Counters) {
-	q := &o.queues[l][familyIndex(p.Remote.Addr())]
-	if l == linkUDP && len(*q) > 0 && extend(&(*q)[len(*q)-1], &p) {
-		return
+// put queues a packet, which leaves as g says, for a link's socket of the remote end's family. UDP datagrams that lie
+// one behind the other and differ in nothing but their payload leave as a run.
+func (o *outbox) put(l link, data []byte, g *outgoing, tally *Counters) {
+	f := familyIndex(g.to.remote.Addr())
+	q, grows := &o.queues[l][f], &o.grows[l][f]
+	if *grows {
+		var ok bool
+		if ok, *grows = extend(&(*q)[len(*q)-1], data, g); ok {
+			return
+		}
 	}
-	*q = append(*q, p)
+	*q, *grows = append(*q, datagram.Packet{Data: data, Remote: g.to.remote, Local: g.to.local, TOS: g.tos, DF: g.df && l == linkUDP}), l == linkUDP
 	if len(*q) == cap(*q) {
 		o.flush(tally)
 	}
 }
 
-// extend appends p to a run, and reports whether it could. The arena lies behind the run's bytes: where p begins
-// there, p belongs to the same part of it.
-func extend(run, p *datagram.Packet) bool {
+// extend appends data to a run, and reports whether it could, and whether the run may become longer still. The arena lies
+// behind the run's bytes: where data begins there, it belongs to the same part of it.
+func extend(run *datagram.Packet, data []byte, g *outgoing) (ok, grows bool) {
 	n := len(run.Data)
 	segment := run.Segment
 	if segment == 0 {
 		segment = n
 	}
-	if len(p.Data) > segment || n%segment != 0 || n >= maxRunSegments*segment || n+len(p.Data) > maxRunLen ||
-		n == cap(run.Data) || &run.Data[:n+1][n] != &p.Data[0] ||
-		run.Remote != p.Remote || run.Local != p.Local || run.TOS != p.TOS || run.DF != p.DF {
-		return false
+	if len(data) > segment || n >= maxRunSegments*segment || n+len(data) > maxRunLen ||
+		n == cap(run.Data) || &run.Data[:n+1][n] != &data[0] ||
+		run.TOS != g.tos || run.DF != g.df || run.Remote != g.to.remote || run.Local != g.to.local {
+		return false, true
 	}
-	run.Segment, run.Data = segment, run.Data[:n+len(p.Data)]
-	return true
+	run.Segment, run.Data = segment, run.Data[:n+len(data)]
+	return true, len(data) == segment
 }
 
 func familyIndex(a netip.Addr) int {
@@ -102,7 +107,7 @@ func (o *outbox) flush(tally *Counters) {
 			}
 			o.send(link(l), o.sockets[l].of(f), q, tally)
 			clear(q)
-			o.queues[l][f] = q[:0]
+			o.queues[l][f], o.grows[l][f] = q[:0], false
 		}
 	}
 	o.used = 0

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"time"
 
-	"sallyport.dev/sallyport/agent/datagram"
 	"sallyport.dev/sallyport/services/protocol/ah"
 	"sallyport.dev/sallyport/services/protocol/esp"
 	"sallyport.dev/sallyport/services/protocol/ipwire"
@@ -28,7 +27,7 @@ type outgoing struct {
 	payload    []byte
 	nextHeader uint8
 	pad        int // TFC padding
-	to         ends
+	to         *ends
 	tos        uint8
 	df         bool
 	// count is what the SA's account is charged with.
@@ -59,8 +58,8 @@ func (s *sealing) udp(sa *outboundSA, now time.Duration, g *outgoing, tally *Cou
 	if err != nil {
 		return sealReason(err)
 	}
-	s.tapOuter(sa, packet, g.to)
-	s.out.put(linkUDP, datagram.Packet{Data: packet, Remote: g.to.remote, Local: g.to.local, TOS: g.tos, DF: g.df}, tally)
+	s.tapOuter(sa, packet, *g.to)
+	s.out.put(linkUDP, packet, g, tally)
 	return reasons
 }
 
@@ -95,10 +94,9 @@ func (s *sealing) native(sa *outboundSA, now time.Duration, head []byte, g *outg
 	} else if _, err := g.seal(sa.esp, slot[:len(head)]); err != nil {
 		return sealReason(err)
 	}
-	s.tapOuter(sa, slot, g.to)
-	packet := datagram.Packet{Data: slot, Remote: g.to.remote, Local: g.to.local, TOS: g.tos}
+	s.tapOuter(sa, slot, *g.to)
 	if total <= mtu || g.df {
-		s.out.put(l, packet, tally)
+		s.out.put(l, slot, g, tally)
 		return reasons
 	}
 	s.id++
@@ -107,9 +105,9 @@ func (s *sealing) native(sa *outboundSA, now time.Duration, head []byte, g *outg
 		return OutTooLong
 	}
 	for _, piece := range pieces {
-		packet.Data = s.out.take(len(piece), tally)
-		copy(packet.Data, piece)
-		s.out.put(l, packet, tally)
+		packet := s.out.take(len(piece), tally)
+		copy(packet, piece)
+		s.out.put(l, packet, g, tally)
 	}
 	return reasons
 }
@@ -149,7 +147,7 @@ func sealReason(err error) Reason {
 }
 
 // tunnelHeader makes the outer header of native tunnel mode, RFC 4301 section 5.1.2.
-func (s *sealing) tunnelHeader(sa *outboundSA, to ends, tos uint8, df bool) ([]byte, bool) {
+func (s *sealing) tunnelHeader(sa *outboundSA, to *ends, tos uint8, df bool) ([]byte, bool) {
 	hops := sa.outer.HopLimit
 	if hops == 0 {
 		hops = defaultHopLimit

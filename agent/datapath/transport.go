@@ -37,7 +37,7 @@ func (s *sender) transport(t *tables, w *way, packet []byte) {
 	if sa.encapsulation == UDP {
 		outer = outerLen(to.remote.Addr(), UDP)
 	}
-	g := outgoing{payload: packet[at:], nextHeader: packet[next], to: to, tos: ipwire.TOS(packet), df: innerDF(packet) && !w.joined, count: len(packet) - at, tail: !w.joined}
+	g := outgoing{payload: packet[at:], nextHeader: packet[next], to: &to, tos: ipwire.TOS(packet), df: innerDF(packet) && !w.joined, count: len(packet) - at, tail: !w.joined}
 	room := sa.maxPayload(mtu, outer, version)
 	if len(g.payload) > room && g.df {
 		least := leastMTU4

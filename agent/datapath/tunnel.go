@@ -19,19 +19,14 @@ import (
 // No path is narrower than what every host takes (576 and 1280 bytes), so a packet that the sender cannot
 // make smaller is sealed whole and its outer packet fragmented.
 func (s *sender) tunnel(sa *outboundSA, inner []byte) {
-	to := sa.ends(netip.Addr{}, netip.Addr{})
-	if !to.remote.IsValid() || sa.encapsulation == UDP && to.remote.Port() == 0 {
+	l := s.laneOf(sa)
+	if !l.to.remote.IsValid() || sa.encapsulation == UDP && l.to.remote.Port() == 0 {
 		s.tally.Dropped[OutNoPath]++
 		return
 	}
-	mtu, version := int(sa.mtu.Load()), 6
-	if to.remote.Addr().Is4() {
-		version = 4
-	}
 	df := innerDF(inner)
-	room := sa.maxPayload(mtu, outerLen(to.remote.Addr(), sa.encapsulation), version)
-	if len(inner) <= room || sa.outer.DF == DFClear {
-		s.sealTunnel(sa, inner, true, to, sa.outerDF(df), mtu)
+	if len(inner) <= l.room || sa.outer.DF == DFClear {
+		s.sealTunnel(l, inner, true, sa.outerDF(df))
 		return
 	}
 	least := leastMTU4
@@ -40,20 +35,46 @@ func (s *sender) tunnel(sa *outboundSA, inner []byte) {
 	}
 	switch {
 	case df && len(inner) <= least:
-		s.sealTunnel(sa, inner, true, to, false, mtu)
+		s.sealTunnel(l, inner, true, false)
 	case df:
-		s.tooBig(inner, max(room, least))
+		s.tooBig(inner, max(l.room, least))
 	default:
 		s.id++
-		pieces, err := s.inner.split(inner, room, s.id)
+		pieces, err := s.inner.split(inner, l.room, s.id)
 		if err != nil {
 			s.tally.Dropped[OutTooLong]++
 			return
 		}
 		for _, piece := range pieces {
-			s.sealTunnel(sa, piece, false, to, sa.outerDF(false), mtu)
+			s.sealTunnel(l, piece, false, sa.outerDF(false))
 		}
 	}
+}
+
+// lane is what packets of one SA in tunnel mode have in common, worked out anew when something of it changes.
+type lane struct {
+	sa       *outboundSA
+	path     *hostPath
+	endpoint *endpoint
+	mtu      int
+	to       ends
+	room     int // the longest packet that fits mtu
+}
+
+func (s *sender) laneOf(sa *outboundSA) *lane {
+	l := &s.lane
+	path, mtu := sa.pair.path.Load(), int(sa.mtu.Load())
+	endpoint := path.endpoint.Load()
+	if l.sa == sa && l.path == path && l.endpoint == endpoint && l.mtu == mtu && sa.encapsulation == UDP {
+		return l
+	}
+	*l = lane{sa: sa, path: path, endpoint: endpoint, mtu: mtu, to: sa.ends(netip.Addr{}, netip.Addr{})}
+	version := 6
+	if l.to.remote.Addr().Is4() {
+		version = 4
+	}
+	l.room = sa.maxPayload(mtu, outerLen(l.to.remote.Addr(), sa.encapsulation), version)
+	return l
 }
 
 // outerDF is the outer DF bit for an inner one.
@@ -73,17 +94,18 @@ func innerDF(packet []byte) bool {
 }
 
 // sealTunnel seals a packet; a whole one has memory behind it, offload.Tail.
-func (s *sender) sealTunnel(sa *outboundSA, inner []byte, whole bool, to ends, df bool, mtu int) {
-	g := outgoing{payload: inner, nextHeader: esp.NextHeaderIPv4, to: to, df: df, tos: sa.outer.outerTOS(ipwire.TOS(inner)), count: len(inner), tail: whole}
+func (s *sender) sealTunnel(l *lane, inner []byte, whole, df bool) {
+	sa := l.sa
+	g := outgoing{payload: inner, nextHeader: esp.NextHeaderIPv4, to: &l.to, df: df, tos: sa.outer.outerTOS(ipwire.TOS(inner)), count: len(inner), tail: whole}
 	if ipwire.Version(inner) == 6 {
 		g.nextHeader = esp.NextHeaderIPv6
 	}
-	g.pad = sa.padding(len(inner), to, mtu)
-	s.finish(sa, inner, s.sealTunnelled(sa, s.now, &g, mtu, &s.tally))
+	g.pad = sa.padding(len(inner), &l.to, l.mtu)
+	s.finish(sa, inner, s.sealTunnelled(sa, s.now, &g, l.mtu, &s.tally))
 }
 
 // padding is the TFC padding of a payload of n bytes, RFC 4303 section 2.7: as much as is asked for and fits the path.
-func (sa *outboundSA) padding(n int, to ends, mtu int) int {
+func (sa *outboundSA) padding(n int, to *ends, mtu int) int {
 	if sa.outer.Pad <= n {
 		return 0
 	}

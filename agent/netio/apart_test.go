@@ -48,8 +48,8 @@ func loopback(t *testing.T, k *kernel, now *time.Time) (*UDPSocket, *net.UDPConn
 }
 
 // stand makes a call that gives the real one the messages before the first run that is refused.
-func (k *kernel) stand(o *outgoing, call func(uintptr) bool) func(uintptr) bool {
-	return func(fd uintptr) bool {
+func (k *kernel) stand(o *outgoing, call func(int) bool) func(int) bool {
+	return func(fd int) bool {
 		for i := o.first; i < o.last; i++ {
 			c := &o.pieces[i]
 			if c.segment == 0 {

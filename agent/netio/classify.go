@@ -32,10 +32,7 @@ func emergedRules(c Config) []string {
 
 // forwardedRules classify what passes through this host.
 func forwardedRules(c Config, d Desired) []string {
-	rules := []string{
-		fmt.Sprintf("iifname %s return", through(c)),
-		"fib daddr type { local, broadcast, multicast } return",
-	}
+	rules := append(through(c, "iifname", "return"), "fib daddr type { local, broadcast, multicast } return")
 	return append(rules, verdicts(d.Policies, leaving, classification(c))...)
 }
 
@@ -91,18 +88,22 @@ func quoting(c Config, d Desired, verdict string) []string {
 }
 
 // silenceRules keep the kernel from telling other ends that nobody speaks ESP or AH here: so it is only while the
-// agent is away, and they would take it for more.
+// agent is away, and they would take it for more. What others say, which passes through this host, is not touched.
 func silenceRules(c Config) []string {
-	return []string{
-		fmt.Sprintf("icmp type destination-unreachable icmp code prot-unreachable @th,%d,8 { 50, 51 } drop", quotedProto4),
-		fmt.Sprintf("icmpv6 type parameter-problem icmpv6 code 1 @th,%d,8 { 50, 51 } drop", quotedProto6),
-		fmt.Sprintf("icmp type destination-unreachable icmp code port-unreachable @th,%d,8 17 @th,%d,16 %d drop", quotedProto4, quotedPort4+16, c.Port),
-		fmt.Sprintf("icmpv6 type destination-unreachable icmpv6 code port-unreachable @th,%d,8 17 @th,%d,16 %d drop", quotedProto6, quotedPort6+16, c.Port),
+	rules := []string{
+		fmt.Sprintf("icmp type destination-unreachable icmp code prot-unreachable @th,%d,8 { 50, 51 }", quotedProto4),
+		fmt.Sprintf("icmpv6 type parameter-problem icmpv6 code 1 @th,%d,8 { 50, 51 }", quotedProto6),
+		fmt.Sprintf("icmp type destination-unreachable icmp code port-unreachable @th,%d,8 17 @th,%d,16 %d", quotedProto4, quotedPort4+16, c.Port),
+		fmt.Sprintf("icmpv6 type destination-unreachable icmpv6 code port-unreachable @th,%d,8 17 @th,%d,16 %d", quotedProto6, quotedPort6+16, c.Port),
 	}
+	for i := range rules {
+		rules[i] += " fib saddr type local drop"
+	}
+	return rules
 }
 
 // segmentRules make TCP connections through the TUN begin with segments that fit: a packet that a mark has sent
 // there was made for another route.
 func segmentRules(c Config) []string {
-	return []string{fmt.Sprintf(`oifname "%s" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu`, c.TUNName)}
+	return []string{fmt.Sprintf(`tcp flags & (syn | rst) == syn oifname "%s" tcp option maxseg size set rt mtu`, c.TUNName)}
 }

@@ -3,7 +3,6 @@ package netio
 import (
 	"encoding/binary"
 	"net/netip"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +41,7 @@ func newErrorQueue(proto uint8) *errorQueue {
 }
 
 // fill reads what is there, if the last messages were fetched, and reports whether there is something to fetch.
-func (q *errorQueue) fill(fd uintptr) bool {
+func (q *errorQueue) fill(fd int) bool {
 	if q.n > 0 {
 		return true
 	}
@@ -56,7 +55,9 @@ func (q *errorQueue) fill(fd uintptr) bool {
 }
 
 // control is fill for who has no descriptor at hand.
-func (q *errorQueue) control(c syscall.RawConn) { _ = c.Control(func(fd uintptr) { q.fill(fd) }) }
+func (q *errorQueue) control(d *descriptor) {
+	_ = d.control(func(fd int) error { q.fill(fd); return nil })
+}
 
 // fetch yields the messages that fill has read and forgets them.
 func (q *errorQueue) fetch(yield func(datagram.PathError)) {

@@ -4,9 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -27,11 +25,10 @@ const (
 // extension header, and tells whom it protects, if that is a socket of this host. It has the methods of RawSocket,
 // but receives path errors only.
 type AHErrors struct {
-	conn   *rawConn
-	in     *mmsg
-	bufs   [icmp6Batch][]byte
-	n      int
-	closed atomic.Bool
+	*descriptor
+	in   *mmsg
+	bufs [icmp6Batch][]byte
+	n    int
 }
 
 // ListenAHErrors opens a raw ICMPv6 socket that gets "packet too big" messages alone. It is nil where the kernel has no
@@ -50,11 +47,11 @@ func ListenAHErrors() (*AHErrors, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netio: raw socket for ICMPv6: %w%s", err, rawAdvice(err))
 	}
-	conn, err := newRawConn(fd, "raw-icmpv6")
+	d, err := newDescriptor(fd)
 	if err != nil {
 		return nil, fmt.Errorf("netio: raw socket for ICMPv6: %w", err)
 	}
-	s := &AHErrors{conn: conn, in: newMmsg(icmp6Batch, 0, unix.SYS_RECVMMSG, 0)}
+	s := &AHErrors{descriptor: d, in: newMmsg(icmp6Batch, 0, unix.SYS_RECVMMSG, 0)}
 	for i := range s.bufs {
 		s.bufs[i] = make([]byte, icmp6HeaderLen+quotedMax)
 	}
@@ -66,10 +63,7 @@ func (s *AHErrors) Recv([]datagram.Packet) (int, error) {
 	for i, b := range s.bufs {
 		s.in.setBuffer(i, b)
 	}
-	n, err := s.in.recv(s.conn.raw, icmp6Batch)
-	if err != nil && s.closed.Load() {
-		err = net.ErrClosed
-	}
+	n, err := s.in.recv(s.descriptor, icmp6Batch)
 	s.n = n
 	return 0, err
 }
@@ -106,10 +100,4 @@ func ahError(message []byte) (datagram.PathError, bool) {
 		Remote: netip.AddrPortFrom(ipwire.IPv6(quoted).Dst(), 0), Local: ipwire.IPv6(quoted).Src(),
 		Type: message[0], Code: message[1], MTU: int(min(binary.BigEndian.Uint32(message[4:]), 1<<31-1)), Quoted: quoted[at:],
 	}, true
-}
-
-// Close wakes Recv up.
-func (s *AHErrors) Close() error {
-	s.closed.Store(true)
-	return s.conn.file.Close()
 }

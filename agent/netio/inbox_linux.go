@@ -3,7 +3,6 @@ package netio
 import (
 	"errors"
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +28,7 @@ type inbox struct {
 // kernel never writes cost nothing.
 func newInbox(batch, controlLen, room int, errors *errorQueue) *inbox {
 	in := &inbox{mmsg: newMmsg(batch, controlLen, unix.SYS_RECVMMSG, 0), bufs: make([][]byte, batch), room: room, errors: errors}
-	in.idle = errors.fill
+	in.fetch = errors.fill
 	size := room + longest + stagger
 	memory := make([]byte, batch*size)
 	for i := range in.bufs {
@@ -40,13 +39,13 @@ func newInbox(batch, controlLen, room int, errors *errorQueue) *inbox {
 }
 
 // receive waits for messages and sets Data, Segment and Err of as many of ps.
-func (in *inbox) receive(c syscall.RawConn, ps []datagram.Packet) (int, error) {
-	got, err := in.recv(c, min(len(ps), len(in.bufs)))
+func (in *inbox) receive(d *descriptor, ps []datagram.Packet) (int, error) {
+	got, err := in.recv(d, min(len(ps), len(in.bufs)))
 	if err != nil {
 		if errors.Is(err, net.ErrClosed) {
 			return 0, err
 		}
-		in.errors.control(c) // mostly it is an ICMP message's
+		in.errors.control(d) // mostly it is an ICMP message's
 		if in.errors.n > 0 {
 			return 0, nil
 		}

@@ -3,14 +3,10 @@ package netio
 import (
 	"encoding/binary"
 	"net/netip"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// pollTime is how long a receiver waits without Go's poller, in milliseconds. Closing the socket takes as long then.
-const pollTime = 50
 
 // mmsg is the memory of one recvmmsg or sendmmsg call, made once. golang.org/x/net's ReadBatch makes
 // a net.Addr for every datagram; here a datagram costs no allocation.
@@ -19,9 +15,9 @@ type mmsg struct {
 	iovecs   []unix.Iovec
 	names    []unix.RawSockaddrInet6 // large enough for either family
 	controls []control
-	call     func(fd uintptr) bool // bound once: a new closure would be an allocation per call
-	// idle is called before a receiver begins to wait, and ends the call if it returns true.
-	idle func(fd uintptr) bool
+	call     func(fd int) bool // bound once: a new closure would be an allocation per call
+	// fetch is called when a receiver that waits learns of an error, and ends the call if it returns true.
+	fetch func(fd int) bool
 
 	first, last int // the part of headers that the call uses
 	n           int
@@ -45,21 +41,14 @@ func newMmsg(batch, controlLen int, trap, flags uintptr) *mmsg {
 		m.controls[i] = newControl(controlLen)
 	}
 	// Raw: nothing here blocks, so Go's scheduler need not know.
-	m.call = func(fd uintptr) bool {
-		n, _, errno := unix.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(&m.headers[m.first])),
+	m.call = func(fd int) bool {
+		n, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&m.headers[m.first])),
 			uintptr(m.last-m.first), unix.MSG_DONTWAIT|flags, 0, 0)
 		m.n, m.err = int(n), nil
 		if errno != 0 {
 			m.n, m.err = 0, errno
 		}
-		if errno != unix.EAGAIN {
-			return true
-		}
-		if m.idle != nil && m.idle(fd) {
-			m.err = nil
-			return true
-		}
-		return false
+		return errno != unix.EAGAIN
 	}
 	return m
 }
@@ -86,31 +75,24 @@ func (m *mmsg) expect(n int) {
 	m.first, m.last = 0, n
 }
 
-// recv waits for datagrams, of which it returns the number; 0 where idle ended the wait, or nothing came for a while.
-func (m *mmsg) recv(c syscall.RawConn, n int) (int, error) {
+// recv waits for datagrams, of which it returns the number; 0 where fetch ended the wait.
+func (m *mmsg) recv(d *descriptor, n int) (int, error) {
 	m.expect(n)
-	if c.Read(m.call) == nil {
-		return m.n, m.err
-	}
-	// It is closed, or an ICMP message came while the send buffer was full: then Go's poller has seen an error and
-	// nothing else, and refuses to wait until it sees something else.
-	m.n, m.err = 0, nil
-	err := c.Control(func(fd uintptr) {
-		if !m.call(fd) {
-			m.n, m.err = 0, nil
-			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, pollTime)
-		}
-	})
-	if err != nil {
-		return 0, err
-	}
-	return m.n, m.err
+	return m.do(d, unix.POLLIN, m.fetch)
 }
 
-func (m *mmsg) send(c syscall.RawConn, first, last int) (int, error) {
+func (m *mmsg) send(d *descriptor, first, last int) (int, error) {
 	m.first, m.last = first, last
-	if err := c.Write(m.call); err != nil {
+	return m.do(d, unix.POLLOUT, nil)
+}
+
+func (m *mmsg) do(d *descriptor, events int16, fetch func(fd int) bool) (int, error) {
+	err := d.do(events, m.call, fetch)
+	switch {
+	case err != nil:
 		return 0, err
+	case m.err == unix.EAGAIN: // fetch ended it
+		return 0, nil
 	}
 	return m.n, m.err
 }

@@ -52,10 +52,8 @@ func guardText(c Config, d Desired) string {
 	plainChain(&b, overlayOut, overlayOutRules(d))
 	chain(&b, "arrive", "input priority filter - 5", arriveRules(c, d, true))
 	chain(&b, "transit", "forward priority filter - 5", arriveRules(c, d, false))
-	chain(&b, "leave", "postrouting priority filter", append(leaveRules(c, d), discardRest(d, "fib saddr type local ")...))
-	chain(&b, "leave_translated", "postrouting priority srcnat + 10", leaveRules(c, d))
-	chain(&b, "segments", "postrouting priority mangle", segmentRules(c))
-	chain(&b, "silence", "output priority filter", silenceRules(c))
+	chain(&b, "leave", "postrouting priority filter", slices.Concat(segmentRules(c), leaveRules(c, d, silenceRules(c)), discardRest(d, "fib saddr type local ")))
+	chain(&b, "leave_translated", "postrouting priority srcnat + 10", leaveRules(c, d, nil))
 	b.WriteString("}\n")
 	// Strict rp_filter also judges the sender of an ARP request. If a remote subnet contains our
 	// own link, its neighbours would get no answer.
@@ -104,20 +102,18 @@ func writeRules(b *strings.Builder, rules []string) {
 // markRules give our arriving outer packets the mark that the answers carry, so that the reverse path
 // check of strict rp_filter (with src_valid_mark) looks at the main table, as the answers do.
 func markRules(c Config, d Desired) []string {
-	rules := []string{
-		fmt.Sprintf("iifname %s return", through(c)),
-		fmt.Sprintf("fib daddr type local udp dport { 500, %d } meta mark set %#x", c.Port, c.Mark),
-		fmt.Sprintf("fib daddr type local meta l4proto { esp, ah } meta mark set %#x", c.Mark),
-	}
+	rules := append(through(c, "iifname", "return"),
+		fmt.Sprintf("udp dport { 500, %d } fib daddr type local meta mark set %#x return", c.Port, c.Mark),
+		fmt.Sprintf("meta l4proto { esp, ah } fib daddr type local meta mark set %#x return", c.Mark))
 	for _, u := range d.Uplink {
-		rules = append(rules, fmt.Sprintf("fib daddr type local %s saddr %s tcp sport %d meta mark set %#x",
+		rules = append(rules, fmt.Sprintf("%s saddr %s tcp sport %d fib daddr type local meta mark set %#x",
 			family(u.Addr()), u.Addr(), u.Port(), c.Mark))
 	}
 	return rules
 }
 
 func arriveRules(c Config, d Desired, local bool) []string {
-	rules := []string{fmt.Sprintf("iifname %s accept", through(c))}
+	rules := through(c, "iifname", "accept")
 	for _, is4 := range []bool{true, false} {
 		if own := hostPrefixes(d.Addresses, is4); len(own) > 0 {
 			rules = append(rules, match(is4, "daddr", own)+" counter name "+CounterSpoofed+" drop")
@@ -190,20 +186,23 @@ const laterFragment6 = "exthdr frag exists frag frag-off != 0 "
 // ownPackets pass our own outer packets. The mark is not enough: who may open raw sockets may set it too, and on many
 // systems ping does it for any user (ping -m).
 func ownPackets(c Config, d Desired, verdict string) []string {
-	ours := fmt.Sprintf("fib saddr type local meta mark %#x ", c.Mark)
+	ours := func(which string) string {
+		return fmt.Sprintf("meta mark %#x %s fib saddr type local %s", c.Mark, which, verdict)
+	}
 	rules := []string{
-		ours + fmt.Sprintf("udp sport { 500, %d } ", c.Port) + verdict,
-		ours + "meta l4proto { esp, ah } " + verdict,
-		ours + laterFragment6 + verdict,
+		ours(fmt.Sprintf("udp sport { 500, %d }", c.Port)),
+		ours("meta l4proto { esp, ah }"),
+		ours(laterFragment6),
 	}
 	for _, u := range d.Uplink {
-		rules = append(rules, ours+fmt.Sprintf("%s daddr %s tcp dport %d ", family(u.Addr()), u.Addr(), u.Port())+verdict)
+		rules = append(rules, ours(fmt.Sprintf("%s daddr %s tcp dport %d ", family(u.Addr()), u.Addr(), u.Port())))
 	}
 	return rules
 }
 
-func leaveRules(c Config, d Desired) []string {
-	rules := append([]string{fmt.Sprintf("oifname %s accept", through(c))}, ownPackets(c, d, "accept")...)
+// leaveRules have early behind what lets most packets pass.
+func leaveRules(c Config, d Desired, early []string) []string {
+	rules := slices.Concat(through(c, "oifname", "accept"), ownPackets(c, d, "accept"), early)
 	// A client without an address sends from 0.0.0.0, which counts as broadcast. Forwarded packets
 	// do not match.
 	rules = append(rules, "fib saddr type { local, broadcast } "+dhcp+" accept")
@@ -252,7 +251,10 @@ func neighbourRules(verdict string) []string {
 	}
 }
 
-func through(c Config) string { return fmt.Sprintf(`{ "%s", "lo" }`, c.TUNName) }
+// through give a verdict on what passes the TUN or lo. One name is compared faster than a set of two.
+func through(c Config, name, verdict string) []string {
+	return []string{fmt.Sprintf(`%s "%s" %s`, name, c.TUNName, verdict), fmt.Sprintf(`%s "lo" %s`, name, verdict)}
+}
 
 func family(a netip.Addr) string {
 	if a.Is4() {

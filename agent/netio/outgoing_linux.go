@@ -1,8 +1,6 @@
 package netio
 
 import (
-	"syscall"
-
 	"golang.org/x/sys/unix"
 
 	"sallyport.dev/sallyport/agent/datagram"
@@ -48,6 +46,6 @@ func (o *outgoing) forget(n int) {
 
 // transmit sends the messages from first to before last in order, until one is refused; it returns how many left and
 // why that one did not. Before it gives up it relaxes it: an address of ours may be gone.
-func (o *outgoing) transmit(c syscall.RawConn, first, last int) (int, error) {
-	return transmit(c, o.mmsg, first, last, func(i int) { o.setControl(i, o.pieces[i].unbound) })
+func (o *outgoing) transmit(d *descriptor, first, last int) (int, error) {
+	return transmit(d, o.mmsg, first, last, func(i int) { o.setControl(i, o.pieces[i].unbound) })
 }

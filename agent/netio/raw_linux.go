@@ -3,12 +3,8 @@ package netio
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
 	"sync"
-	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -41,20 +37,12 @@ const rawRoom = 512
 type RawSocket struct {
 	proto    uint8
 	is6      bool
-	receiver *rawConn
+	receiver *descriptor
 	in       *inbox
 	sending  sync.Mutex
-	sender   *rawConn
+	sender   *descriptor
 	out      *mmsg
 	index    [SocketBatch]int
-
-	closed atomic.Bool
-}
-
-// rawConn is one socket, known to Go's poller.
-type rawConn struct {
-	file *os.File
-	raw  syscall.RawConn
 }
 
 // ListenRaw opens the protocol, 50 or 51, for IPv4 and for IPv6. Packets sent carry mark. v6 is nil where the kernel
@@ -98,7 +86,7 @@ func rawAdvice(err error) string {
 	return ""
 }
 
-func openRaw(proto uint8, mark uint32, is6, receives bool) (*rawConn, error) {
+func openRaw(proto uint8, mark uint32, is6, receives bool) (*descriptor, error) {
 	family := unix.AF_INET
 	if is6 {
 		family = unix.AF_INET6
@@ -111,17 +99,7 @@ func openRaw(proto uint8, mark uint32, is6, receives bool) (*rawConn, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return newRawConn(fd, fmt.Sprintf("raw-%d", proto))
-}
-
-// newRawConn gives a descriptor to Go's poller.
-func newRawConn(fd int, name string) (*rawConn, error) {
-	file := os.NewFile(uintptr(fd), name)
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return &rawConn{file, raw}, nil
+	return newDescriptor(fd)
 }
 
 func setRawOptions(fd int, mark uint32, is6, receives bool) error {
@@ -156,10 +134,7 @@ func setRawOptions(fd int, mark uint32, is6, receives bool) error {
 
 // Recv waits for datagrams, sets as many of ps, and returns how many; none when only path errors came. After Close the error is net.ErrClosed; others are transient.
 func (s *RawSocket) Recv(ps []datagram.Packet) (int, error) {
-	n, err := s.in.receive(s.receiver.raw, ps)
-	if err != nil && s.closed.Load() {
-		err = net.ErrClosed
-	}
+	n, err := s.in.receive(s.receiver, ps)
 	for i := range n {
 		p := &ps[i]
 		p.Remote = netip.AddrPortFrom(s.in.address(i).Addr(), 0)
@@ -287,7 +262,7 @@ func (s *RawSocket) sendBatch(ps []datagram.Packet) (int, error) {
 	defer s.out.forget(n)
 	sent := 0
 	for i := 0; i < n; i++ {
-		k, err := transmit(s.sender.raw, s.out, i, n, func(int) {})
+		k, err := transmit(s.sender, s.out, i, n, func(int) {})
 		sent += k
 		if i += k; err == nil {
 			break
@@ -301,12 +276,5 @@ func (s *RawSocket) sendBatch(ps []datagram.Packet) (int, error) {
 
 // Close wakes Recv up.
 func (s *RawSocket) Close() error {
-	s.closed.Store(true)
-	var errs []error
-	for _, c := range []*rawConn{s.receiver, s.sender} {
-		if c != nil {
-			errs = append(errs, c.file.Close())
-		}
-	}
-	return errors.Join(errs...)
+	return closeAll(s.receiver, s.sender)
 }

@@ -110,7 +110,9 @@ func (n *Network) connect(d Desired) (changed []string, err error) {
 		}
 		return nil
 	}
+	resized := n.applySuperSize(link, d.policed())
 	done, err := n.applyLink(link, d)
+	done = done || resized
 	if err := note("TUN "+n.config.TUNName, done, err); err != nil {
 		return changed, err
 	}

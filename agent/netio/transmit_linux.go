@@ -3,7 +3,6 @@ package netio
 import (
 	"errors"
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -16,9 +15,9 @@ const unchangedRetries = 2
 // transmit sends the prepared messages from first to before last, in order, until one is refused; it returns how many
 // left, and why that one did not. It is tried again as it is first, since the error may be that of an ICMP message
 // about an earlier packet, which anybody can forge; then once more after relax.
-func transmit(c syscall.RawConn, m *mmsg, first, last int, relax func(i int)) (sent int, err error) {
+func transmit(d *descriptor, m *mmsg, first, last int, relax func(i int)) (sent int, err error) {
 	for i, retries := first, 0; i < last; {
-		k, err := m.send(c, i, last)
+		k, err := m.send(d, i, last)
 		switch {
 		case k > 0:
 			i, retries = i+k, 0

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-	"syscall"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -16,10 +15,9 @@ import (
 )
 
 // TUN is a TUN device with segmentation offload, both ways: what one call of Read or Write moves may stand for many
-// segments of one flow.
+// segments of one flow. Close removes the device.
 type TUN struct {
-	file     *os.File
-	raw      syscall.RawConn
+	*descriptor
 	name     string
 	features offload.Features
 
@@ -51,12 +49,11 @@ func openTUN(name string, mtu int) (*TUN, error) {
 		return nil, err
 	}
 	t.features = setTUNOffload(fd)
-	t.file = os.NewFile(uintptr(fd), "/dev/net/tun")
-	if t.raw, err = t.file.SyscallConn(); err == nil {
-		err = setMTU(t.name, mtu)
+	if t.descriptor, err = newDescriptor(fd); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, t.file.Close())
+	if err := setLink(t.name, mtu); err != nil {
+		return nil, errors.Join(err, t.Close())
 	}
 	t.in.init(unix.SYS_READV)
 	t.out.init(unix.SYS_WRITEV)
@@ -88,11 +85,17 @@ func setTUNOffload(fd int) offload.Features {
 	return offload.Features{}
 }
 
-// setMTU leaves the size of super-packets as it is. The kernel takes it from the device that a packet is first routed
-// to, and policies steer it to the TUN by a mark only then: a TUN that took less would have it segmented on the way.
-func setMTU(name string, mtu int) error {
+// queueLen is how many packets wait in the device for the agent: those that come while it has no processor for a few
+// milliseconds. The kernel's 500 lose small packets then.
+const queueLen = 2048
+
+// setLink sets the device's MTU and queue.
+func setLink(name string, mtu int) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetTxQLen(link, queueLen); err != nil {
 		return err
 	}
 	return netlink.LinkSetMTU(link, mtu)
@@ -121,11 +124,11 @@ func (t *TUN) Features() offload.Features { return t.features }
 
 // Read takes one packet or super-packet, its virtio header in front, into b, and returns its length. It waits for one,
 // or returns 0 at once if wait is false and there is none. One goroutine at a time. After Close the error is
-// os.ErrClosed; any other concerns one packet only.
+// net.ErrClosed; any other concerns one packet only.
 func (t *TUN) Read(b []byte, wait bool) (int, error) {
 	t.in.iovecs = append(t.in.iovecs[:0], iovec(b))
 	t.in.wait = wait
-	n, err := t.in.move(t.raw.Read)
+	n, err := t.in.move(t.descriptor, unix.POLLIN)
 	if n < offload.HeaderLen {
 		return 0, err
 	}
@@ -141,12 +144,9 @@ func (t *TUN) Write(pieces [][]byte) error {
 		t.out.iovecs = append(t.out.iovecs, iovec(p))
 	}
 	t.out.wait = true
-	_, err := t.out.move(t.raw.Write)
+	_, err := t.out.move(t.descriptor, unix.POLLOUT)
 	return err
 }
-
-// Close removes the device.
-func (t *TUN) Close() error { return t.file.Close() }
 
 // maxPieces is more than what Write is given: a header and the segments of a super-packet.
 const maxPieces = 256
@@ -155,7 +155,7 @@ const maxPieces = 256
 type vector struct {
 	iovecs []unix.Iovec
 	wait   bool
-	call   func(fd uintptr) bool // bound once: a new closure would be an allocation per call
+	call   func(fd int) bool // bound once: a new closure would be an allocation per call
 	n      int
 	err    error
 }
@@ -163,9 +163,9 @@ type vector struct {
 // init makes room for a full super-packet. The call does not block, so that a raw system call holds up nobody.
 func (v *vector) init(trap uintptr) {
 	v.iovecs = make([]unix.Iovec, 0, maxPieces)
-	v.call = func(fd uintptr) bool {
+	v.call = func(fd int) bool {
 		for {
-			n, _, errno := unix.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(v.iovecs))), uintptr(len(v.iovecs)))
+			n, _, errno := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(v.iovecs))), uintptr(len(v.iovecs)))
 			switch errno {
 			case 0:
 				v.n, v.err = int(n), nil
@@ -183,11 +183,11 @@ func (v *vector) init(trap uintptr) {
 }
 
 // move does the call as soon as the descriptor is ready, and drops the references to the caller's memory.
-func (v *vector) move(when func(func(fd uintptr) bool) error) (int, error) {
-	err := when(v.call)
+func (v *vector) move(d *descriptor, events int16) (int, error) {
+	err := d.do(events, v.call, nil)
 	clear(v.iovecs)
 	if err != nil {
-		return 0, os.ErrClosed
+		return 0, err
 	}
 	return v.n, v.err
 }

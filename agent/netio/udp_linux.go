@@ -1,12 +1,9 @@
 package netio
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -52,7 +49,7 @@ type UDPOptions struct {
 // sends, without DF. Of two sockets of equal right the kernel gives datagrams, and what ICMP says, to the one that
 // was bound last; with SO_REUSEPORT it would choose by a hash for ICMP, whatever program steers the datagrams.
 type UDPSocket struct {
-	main, clear *udpConn
+	main, clear *descriptor
 	is6         bool
 	in          *inbox
 
@@ -63,19 +60,13 @@ type UDPSocket struct {
 	offload      atomic.Pointer[datagram.Offload]
 }
 
-// udpConn is one of the two sockets.
-type udpConn struct {
-	*net.UDPConn
-	raw syscall.RawConn
-}
-
 // ListenUDP opens the port for IPv4 and for IPv6, each on its own; with port 0 the two may differ. v6 is nil where
 // the kernel has no IPv6.
 func ListenUDP(o UDPOptions) (v4, v6 *UDPSocket, err error) {
-	if v4, err = listenUDP("udp4", o); err != nil {
+	if v4, err = listenUDP(false, o); err != nil {
 		return nil, nil, err
 	}
-	v6, err = listenUDP("udp6", o)
+	v6, err = listenUDP(true, o)
 	switch {
 	case noIPv6(err):
 		return v4, nil, nil
@@ -91,27 +82,23 @@ func noIPv6(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)
 }
 
-func listenUDP(network string, o UDPOptions) (*UDPSocket, error) {
-	s := &UDPSocket{is6: network == "udp6",
+func listenUDP(is6 bool, o UDPOptions) (*UDPSocket, error) {
+	s := &UDPSocket{is6: is6,
 		in:  newInbox(udpReceiveBatch, arrivalControl, 0, newErrorQueue(0)),
 		out: newOutgoing(SocketBatch), single: newOutgoing(1)}
 	var err error
 	// The first one takes the port for itself, so that another daemon on it is noticed. It shares it for the moment
 	// in which the second is bound, and never again.
-	if s.clear, err = openUDP(network, o, false); err != nil {
+	if s.clear, err = openUDP(is6, o, false); err != nil {
 		return nil, err
 	}
 	o.Port = s.LocalPort()
-	share := func(on int) func(fd int) error {
-		return func(fd int) error {
-			return setOptions(fd, []option{{"SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, on}})
-		}
-	}
-	if err = s.clear.control(share(1)); err == nil {
-		s.main, err = openUDP(network, o, true)
+	share := func(on int) option { return option{"SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, on} }
+	if err = udpOption(s.clear, share(1)); err == nil {
+		s.main, err = openUDP(is6, o, true)
 	}
 	if err == nil {
-		err = errors.Join(s.main.control(share(0)), s.clear.control(share(0)))
+		err = errors.Join(udpOption(s.main, share(0)), udpOption(s.clear, share(0)))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -122,47 +109,59 @@ func listenUDP(network string, o UDPOptions) (*UDPSocket, error) {
 
 // startOffload asks the kernel for what it can.
 func (s *UDPSocket) startOffload(o UDPOptions) {
-	gro := s.main.control(func(fd int) error { return setOptions(fd, []option{{"UDP_GRO", unix.IPPROTO_UDP, unix.UDP_GRO, 1}}) })
+	gro := udpOption(s.main, option{"UDP_GRO", unix.IPPROTO_UDP, unix.UDP_GRO, 1})
 	var never error
 	switch {
 	case o.NoChecksum && !s.is6:
 		never = errNoChecksum
-	case s.main.control(func(fd int) error { _, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT); return err }) != nil:
+	case s.main.control(segments) != nil:
 		never = errKernel // it would take a run for one datagram
 	}
 	s.segmentation = newSegmentation(never)
 	s.offload.Store(&datagram.Offload{Send: s.segmentation.err(), Receive: gro})
 }
 
-// openUDP opens one of the sockets of a port.
-func openUDP(network string, o UDPOptions, main bool) (*udpConn, error) {
-	is6 := network == "udp6"
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		if e := c.Control(func(fd uintptr) { err = setUDPOptions(int(fd), is6, main, o) }); e != nil {
-			return e
-		}
-		return err
-	}}
-	pc, err := lc.ListenPacket(context.Background(), network, ":"+strconv.Itoa(int(o.Port)))
-	if err != nil {
-		return nil, fmt.Errorf("netio: listen on %s port %d: %w%s", network, o.Port, err, udpAdvice(err))
-	}
-	conn := pc.(*net.UDPConn)
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("netio: listen on %s port %d: %w", network, o.Port, err)
-	}
-	return &udpConn{conn, raw}, nil
+// segments fails if the kernel has no UDP_SEGMENT.
+func segments(fd int) error {
+	_, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+	return err
 }
 
-func (c *udpConn) control(do func(fd int) error) error {
-	var err error
-	if e := c.raw.Control(func(fd uintptr) { err = do(int(fd)) }); e != nil {
-		return e
+// openUDP opens one of the sockets of a port.
+func openUDP(is6 bool, o UDPOptions, main bool) (*descriptor, error) {
+	family, any := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(o.Port)})
+	if is6 {
+		family, any = unix.AF_INET6, &unix.SockaddrInet6{Port: int(o.Port)}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err == nil {
+		if err = setUDPOptions(fd, is6, main, o); err == nil {
+			err = unix.Bind(fd, any)
+		}
+		if err != nil {
+			unix.Close(fd)
+		}
+	}
+	var d *descriptor
+	if err == nil {
+		d, err = newDescriptor(fd)
 	}
 	if err != nil {
+		return nil, fmt.Errorf("netio: listen on UDP port %d of %s: %w%s", o.Port, familyName(is6), err, udpAdvice(err))
+	}
+	return d, nil
+}
+
+func familyName(is6 bool) string {
+	if is6 {
+		return "IPv6"
+	}
+	return "IPv4"
+}
+
+// udpOption sets an option of a socket that is open.
+func udpOption(d *descriptor, o option) error {
+	if err := d.control(func(fd int) error { return setOptions(fd, []option{o}) }); err != nil {
 		return fmt.Errorf("netio: UDP socket: %w", err)
 	}
 	return nil
@@ -179,11 +178,22 @@ func udpAdvice(err error) string {
 }
 
 // LocalPort is the port the socket is bound to.
-func (s *UDPSocket) LocalPort() uint16 { return s.clear.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
+func (s *UDPSocket) LocalPort() (port uint16) {
+	_ = s.clear.control(func(fd int) error {
+		switch a, _ := unix.Getsockname(fd); a := a.(type) {
+		case *unix.SockaddrInet4:
+			port = uint16(a.Port)
+		case *unix.SockaddrInet6:
+			port = uint16(a.Port)
+		}
+		return nil
+	})
+	return port
+}
 
 // Recv waits for datagrams and runs of them (UDP_GRO), sets as many of ps, and returns how many; none when only path errors came. After Close the error is net.ErrClosed; others are transient.
 func (s *UDPSocket) Recv(ps []datagram.Packet) (int, error) {
-	n, err := s.in.receive(s.main.raw, ps)
+	n, err := s.in.receive(s.main, ps)
 	for i := range n {
 		p := &ps[i]
 		p.Remote = s.in.address(i)
@@ -201,13 +211,7 @@ func (s *UDPSocket) PathErrors(yield func(datagram.PathError)) { s.in.errors.fet
 
 // Close wakes Recv up and frees the port.
 func (s *UDPSocket) Close() error {
-	var errs []error
-	for _, c := range []*udpConn{s.main, s.clear} {
-		if c != nil {
-			errs = append(errs, c.Close())
-		}
-	}
-	return errors.Join(errs...)
+	return closeAll(s.main, s.clear)
 }
 
 // MarkControl is a net.Dialer's or net.ListenConfig's Control that sets the mark on a socket: for

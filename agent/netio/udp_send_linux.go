@@ -95,7 +95,7 @@ func (s *UDPSocket) sendPieces(ps []datagram.Packet, n int) (sent int, first err
 			continue // so is the rest of the run
 		}
 		conn := s.conn(p)
-		k, err := s.out.transmit(conn.raw, i, n)
+		k, err := s.out.transmit(conn, i, n)
 		for j := range s.out.pieces[i : i+k] {
 			sent += s.left(&s.out.pieces[i+j])
 		}
@@ -119,7 +119,7 @@ func (s *UDPSocket) sendPieces(ps []datagram.Packet, n int) (sent int, first err
 }
 
 // conn is the socket that sends a packet.
-func (s *UDPSocket) conn(p *datagram.Packet) *udpConn {
+func (s *UDPSocket) conn(p *datagram.Packet) *descriptor {
 	if p.DF {
 		return s.main
 	}
@@ -137,7 +137,7 @@ func (s *UDPSocket) left(c *piece) int {
 // apart sends a run that was refused with why in shorter ones, if it may have had too many segments, and what is left
 // one by one. It returns how many left, and what the first that did not was refused with. A datagram that is too big
 // ends it, since the others are as long.
-func (s *UDPSocket) apart(conn *udpConn, p *datagram.Packet, run piece, why error) (sent int, first error) {
+func (s *UDPSocket) apart(conn *descriptor, p *datagram.Packet, run piece, why error) (sent int, first error) {
 	defer s.single.forget(1)
 	per := 1
 	if errors.Is(why, unix.EINVAL) && run.count() > fewSegments {
@@ -149,7 +149,7 @@ func (s *UDPSocket) apart(conn *udpConn, p *datagram.Packet, run piece, why erro
 			c.segment = run.segment
 		}
 		s.single.put(0, p, c, s.is6)
-		_, err := s.single.transmit(conn.raw, 0, 1)
+		_, err := s.single.transmit(conn, 0, 1)
 		switch {
 		case err == nil:
 			if c.segment > 0 {

@@ -120,7 +120,7 @@ func (b *bench) open(ctx context.Context, m measurement) (c contest, closeAll fu
 		plan  bed.Plan
 	}{
 		{&c.bare, nil, contender.Setup{Mode: "transport", Outer: 4}, bed.Plan{MTU: m.bed.MTU}},
-		{&c.first, contender.Sallyport{Binary: b.agent}, m.setup, m.bed},
+		{&c.first, contender.Sallyport{Binaries: b.ours}, m.setup, m.bed},
 		{&c.second, b.opponent(m.against), theirs, m.bed},
 	} {
 		b.beds++

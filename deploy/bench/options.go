@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"sallyport.dev/sallyport/deploy/bench/contender"
 )
 
 // options is the command line.
@@ -20,7 +22,7 @@ type options struct {
 	quick   bool
 	figures []string
 	report  string
-	agent   string
+	ours    contender.Binaries
 	wg      string
 }
 
@@ -39,7 +41,9 @@ func parse(arguments []string, out io.Writer) (options, error) {
 	f.BoolVar(&o.quick, "quick", false, "2 pairs of 2 s, to see whether it works; the figures are not valid")
 	f.StringSliceVar(&o.figures, "figures", nil, "only these: numbers of figures, or names ("+strings.Join(names(), ", ")+")")
 	f.StringVar(&o.report, "report", "", "write the table to this file")
-	f.StringVar(&o.agent, "agent", "bin/sallyport-agent", "our agent")
+	f.StringVar(&o.ours.Agent, "agent", "bin/sallyport-agent", "our agent")
+	f.StringVar(&o.ours.Controller, "controller", "bin/sallyport-controller", "our controller")
+	f.StringVar(&o.ours.CLI, "sallyport", "bin/sallyport", "our command line")
 	f.StringVar(&o.wg, "wireguard-go", "bin/bench/wireguard-go", "wireguard-go")
 	if err := f.Parse(arguments); err != nil {
 		return o, err

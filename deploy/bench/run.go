@@ -57,7 +57,7 @@ func run(ctx context.Context, arguments []string, out io.Writer) error {
 	if report.Facts, err = host.Look(); err != nil {
 		return err
 	}
-	if report.Agent, err = agentVersion(ctx, o.agent); err != nil {
+	if report.Agent, err = agentVersion(ctx, o.ours.Agent); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%s, %s, %d cores\n", report.Kernel, report.CPU, report.Cores)

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Package contender starts one implementation of a tunnel at both ends of a bed. All are programs of their own, set up as
-// their users set them up: ours by a file of keying mode manual, wireguard-go by its socket, strongSwan by its
+// their users set them up: ours by a controller or by a file of keying mode manual, wireguard-go by its socket, strongSwan by its
 // configuration files and IKEv2.
 package contender
 
@@ -24,6 +24,13 @@ type Setup struct {
 // Default is ESP in UDP over IPv4, tunnel mode, AES-128-GCM.
 func Default() Setup {
 	return Setup{Proposal: "aes128gcm16", Protocol: "esp", Mode: "tunnel", Encapsulation: "udp", Inner: 4, Outer: 4}
+}
+
+// fleet says whether two hosts of a fleet are protected so.
+func (s Setup) fleet() bool {
+	d := Default()
+	d.Proposal, d.Inner = s.Proposal, s.Inner
+	return s == d
 }
 
 // Address is the address of an end's traffic.

@@ -16,8 +16,12 @@ import (
 	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
-// Sallyport is our agent, in keying mode manual.
-type Sallyport struct{ Binary string }
+// Sallyport is our agent: two hosts of a fleet, whose pair is ESP in UDP in tunnel mode over IPv4, or, for any other
+// set-up, keying mode manual.
+type Sallyport struct{ Binaries }
+
+// Binaries are our programs.
+type Binaries struct{ Agent, Controller, CLI string }
 
 const (
 	ordinaryMTU = 1500
@@ -30,6 +34,9 @@ func (Sallyport) Name() string { return "sallyport" }
 
 // Start implements Contender.
 func (s Sallyport) Start(ctx context.Context, b *bed.Bed, setup Setup) ([]*bed.Process, error) {
+	if setup.fleet() {
+		return s.startFleet(ctx, b, setup)
+	}
 	length, err := keyLength(setup)
 	if err != nil {
 		return nil, err
@@ -66,15 +73,20 @@ func (s Sallyport) end(ctx context.Context, b *bed.Bed, end int, file string) (*
 			return nil, err
 		}
 	}
-	argv := []string{s.Binary, "run", "--manual", path, "--state-dir", state, "--run-dir", filepath.Join(folder, "run")}
-	if b.MTU > ordinaryMTU { // by itself it takes packets as they come from an ordinary link, no larger ones
-		argv = append(argv, "--mtu", fmt.Sprint(b.MTU-sallyportOverhead))
-	}
-	agent, err := b.Start(b.Ends[end], nil, argv...)
+	argv := []string{s.Agent, "run", "--manual", path, "--state-dir", state, "--run-dir", filepath.Join(folder, "run")}
+	agent, err := b.Start(b.Ends[end], nil, append(argv, mtuFlags(b)...)...)
 	if err != nil {
 		return nil, err
 	}
 	return agent, agent.Until(ctx, "sallyport-agent runs", func() bool { return strings.Contains(agent.Said(), "sallyport-agent runs") })
+}
+
+// mtuFlags make an agent take packets that are larger than an ordinary link's, which it does not do by itself.
+func mtuFlags(b *bed.Bed) []string {
+	if b.MTU <= ordinaryMTU {
+		return nil
+	}
+	return []string{"--mtu", fmt.Sprint(b.MTU - sallyportOverhead)}
 }
 
 // keyLength is the length of one key of the manual file, bytes: encryption key, salt, integrity key.

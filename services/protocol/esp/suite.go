@@ -121,12 +121,12 @@ func (s *suite) MaxPayload(space int) int {
 	if body < s.align {
 		return -1
 	}
-	return body/s.align*s.align - trailerLen
+	return body&^(s.align-1) - trailerLen
 }
 
 // bodyLen is the length of payload, padding and trailer, rounded up.
 func (s *suite) bodyLen(n int) int {
-	return (n + trailerLen + s.align - 1) / s.align * s.align
+	return (n + trailerLen + s.align - 1) &^ (s.align - 1)
 }
 
 // noCopy makes go vet report a copy of the struct it is in: two copies of a Sealer

@@ -46,7 +46,7 @@ func (k *Keys) WithAdditional(ni, nr, secret []byte, spii, spir ikewire.IKESPI) 
 // Rekey makes the keys of the IKE SA that replaces this one, RFC 7296 section 2.18, RFC 9370
 // section 2.2.4: s is the new suite, nonces and SPIs are the new ones, secrets are those of the
 // CREATE_CHILD_SA exchange and of each IKE_FOLLOWUP_KE exchange after it, in this order. k is as
-// it was. SKEYSEED is made with the old PRF, the keys with the new one. (strongSwan 5.9.8 makes
+// it was. SKEYSEED is made with the old PRF, the keys with the new one. (strongSwan, 5.9.8 and 6.1.0, makes
 // the keys with the old one too: an end that keeps the PRF is understood by everybody.) Errors:
 // ErrSuite, ErrNonce, ErrSecret, also when there is no secret at all.
 func (k *Keys) Rekey(s Suite, ni, nr []byte, spii, spir ikewire.IKESPI, secrets ...[]byte) (*Keys, error) {
@@ -56,8 +56,12 @@ func (k *Keys) Rekey(s Suite, ni, nr []byte, spii, spir ikewire.IKESPI, secrets 
 	if err := checkInputs(s, ni, nr, secrets...); err != nil {
 		return nil, err
 	}
-	seed := k.Suite.PRF.Sum(nil, k.SKd, mixed(ni, nr, secrets)...)
-	return expand(s, seed, ni, nr, spii, spir)
+	return expand(s, k.seedOfRekey(ni, nr, secrets), ni, nr, spii, spir)
+}
+
+// seedOfRekey is SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | … | SK(n)).
+func (k *Keys) seedOfRekey(ni, nr []byte, secrets [][]byte) []byte {
+	return k.Suite.PRF.Sum(nil, k.SKd, mixed(ni, nr, secrets)...)
 }
 
 // ChildKeymat makes the key material of a Child SA, length bytes for each direction: what the
@@ -70,10 +74,9 @@ func (k *Keys) ChildKeymat(length int, ni, nr []byte, secrets ...[]byte) (initia
 	if err := checkInputs(k.Suite, ni, nr, secrets...); err != nil {
 		return nil, nil, err
 	}
-	return k.childKeymat(length, ni, nr, secrets)
-}
-
-func (k *Keys) childKeymat(length int, ni, nr []byte, secrets [][]byte) (initiator, responder transform.Keymat, err error) {
+	if length < 0 {
+		return nil, nil, fmt.Errorf("ikekeys: KEYMAT: %w: %d", transform.ErrOutputLength, length)
+	}
 	b, err := k.Suite.PRF.Plus(nil, 2*length, k.SKd, mixed(ni, nr, secrets)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ikekeys: KEYMAT: %w", err)
@@ -91,8 +94,8 @@ func mixed(ni, nr []byte, secrets [][]byte) [][]byte {
 }
 
 // WithPPK mixes a post-quantum preshared key into SK_d, SK_pi and SK_pr, RFC 8784 section 3.
-// k is as it was: AUTH without the PPK (NO_PPK_AUTH) is made with its SK_pi. Error: ErrSuite,
-// ErrSecret.
+// k is as it was: AUTH without the PPK (NO_PPK_AUTH) is made with its SK_pi. It is done once, in
+// the initial IKE SA; a rekeyed one has it through SK_d. Errors: ErrSuite, ErrSecret.
 func (k *Keys) WithPPK(ppk []byte) (*Keys, error) {
 	if err := k.Suite.Check(); err != nil {
 		return nil, err

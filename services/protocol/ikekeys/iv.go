@@ -16,7 +16,7 @@ import (
 // each, that together never repeat under a key.
 //
 // Counter modes and combined modes take them as they are: 8 bytes that never repeat are all they
-// need (RFC 5282 section 3.1, RFC 5930 section 2, RFC 7634 section 2). CBC needs IVs that nobody
+// need (RFC 5282 section 3.1, RFC 5930, RFC 7634 section 2). CBC needs IVs that nobody
 // can tell in advance: there they are encrypted as one block (NIST SP 800-38A appendix C), with
 // AES-256 under a key that serves nothing else, so that an IV is never the encryption of a block
 // that a peer may have chosen. 3DES takes the first 8 bytes of it.

@@ -3,13 +3,14 @@ package ikekeys
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"slices"
 
 	"sallyport.dev/sallyport/services/protocol/transform"
 )
 
 // Keys are an IKE SA's, RFC 7296 section 2.14. SKa is empty with a combined mode; SKe is the
-// cipher's key and salt (RFC 5282 section 7.1, RFC 5930 section 2, RFC 7634 section 2).
+// cipher's key and salt (RFC 5282 section 7.1, RFC 5930, RFC 7634 section 2).
 type Keys struct {
 	Suite      Suite
 	SKd        transform.Keymat
@@ -55,3 +56,12 @@ func (k *Keys) Protections(token uint32) (initiator, responder *Protection, err 
 	responder, err = NewProtection(k.Suite, k.SKer, k.SKar, token)
 	return initiator, responder, err
 }
+
+// Format implements fmt.Formatter: for every verb the suite, no key. That of Keymat is not asked for
+// what a pointer within another value points to.
+func (k Keys) Format(f fmt.State, _ rune) {
+	io.WriteString(f, "ikekeys.Keys{"+k.Suite.String()+" [redacted]}")
+}
+
+// MarshalText implements encoding.TextMarshaler: for JSON and for slog's handlers.
+func (k Keys) MarshalText() ([]byte, error) { return fmt.Append(nil, k), nil }

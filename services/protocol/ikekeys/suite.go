@@ -63,7 +63,7 @@ func (s Suite) protects() transform.Suite {
 func (s Suite) String() string { return s.protects().String() + "-" + s.PRF.Name }
 
 // Sizes are the lengths in an SK payload. Only block ciphers need padding (RFC 5282 section 3,
-// RFC 5930 section 2).
+// RFC 5930).
 func (s Suite) Sizes() ikewire.Sizes {
 	z := ikewire.Sizes{IV: s.Encryption.IVLen, Block: 1, ICV: s.protects().ICVLen()}
 	if s.Encryption.UnpredictableIV() {

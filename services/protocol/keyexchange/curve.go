@@ -2,9 +2,7 @@ package keyexchange
 
 import (
 	"crypto/ecdh"
-	"errors"
 	"fmt"
-	"io"
 )
 
 // curveKey is X25519 (RFC 8031) or a curve of RFC 5903, whose public values are the two
@@ -26,40 +24,6 @@ func curveOf(id uint16) ecdh.Curve {
 		return ecdh.P521()
 	}
 	return ecdh.X25519()
-}
-
-// maxDraws is how many private keys are drawn until one is in range. Less than one in 2^32 is
-// not (of P-256), so only a broken source needs them all.
-const maxDraws = 8
-
-var errRandom = errors.New("the random source gives no private key")
-
-// generateCurve draws the private key itself, so that rand decides: crypto/ecdh's GenerateKey
-// does not ask it.
-func generateCurve(id uint16, rand io.Reader) (agreement, error) {
-	b := make([]byte, privateLen(id))
-	for range maxDraws {
-		if _, err := io.ReadFull(rand, b); err != nil {
-			return nil, err
-		}
-		if id == P521 {
-			b[0] &= 1 // 521 bits
-		}
-		if key, err := curveOf(id).NewPrivateKey(b); err == nil {
-			return &curveKey{id, key}, nil
-		}
-	}
-	return nil, errRandom
-}
-
-func privateLen(id uint16) int {
-	switch id {
-	case P384:
-		return 48
-	case P521:
-		return 66
-	}
-	return 32
 }
 
 func parseCurve(id uint16, b []byte) (agreement, error) {

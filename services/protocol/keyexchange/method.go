@@ -11,7 +11,7 @@
 // a ciphertext. What a peer sends is checked before it is used, and a value that fails gives
 // ErrPublic and no secret: of exactly the method's length, on the curve and not the identity;
 // for MODP between 1 and p-1, neither included (RFC 6989 section 2); an X25519 secret of zeros
-// (RFC 8031 section 2) and an ML-KEM key that FIPS 203 section 7.2 refuses count as such.
+// (RFC 7748 section 6.1) and an ML-KEM key that FIPS 203 section 7.2 refuses count as such.
 //
 // What RFC 8247 calls MUST NOT or SHOULD NOT does not exist here: MODP groups of less than 2048
 // bits, and those with small subgroups (22 to 24). Nor do Curve448 and ML-KEM-512, which Go
@@ -20,8 +20,9 @@
 // # Timing
 //
 // The curves and ML-KEM are those of Go's library and run in constant time. MODP is math/big,
-// which does not. What makes that bearable: a private exponent is fresh, is used for one peer
-// value, and nobody can have it used again. Prefer any other method.
+// which does not: it is bearable for a private exponent that is fresh and used for one peer
+// value, since there is nothing to average over. So make a key for each exchange and finish it
+// once, and prefer any other method.
 package keyexchange
 
 import (
@@ -66,12 +67,12 @@ type Method struct {
 	KEM          bool   // the responder's value depends on the initiator's
 	InitiatorLen int
 	ResponderLen int
-	Status       transform.Status // in RFC 8247 section 2.4; May for what came later
+	Status       transform.Status // in RFC 8247 section 2.4; May where it has none
 }
 
 // methods is the table, most wanted first. It is never written.
 var methods = [...]Method{
-	{"x25519", X25519, false, 32, 32, transform.Should},
+	{"x25519", X25519, false, 32, 32, transform.May},
 	{"ecp256", P256, false, 64, 64, transform.Should},
 	{"ecp384", P384, false, 96, 96, transform.May},
 	{"ecp521", P521, false, 132, 132, transform.May},

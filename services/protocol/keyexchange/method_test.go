@@ -18,7 +18,7 @@ func TestMethods(t *testing.T) {
 		status     string
 		alsoCalled string
 	}{
-		{"x25519", 31, 32, 32, false, "SHOULD", "curve25519"},
+		{"x25519", 31, 32, 32, false, "MAY", "curve25519"},
 		{"ecp256", 19, 64, 64, false, "SHOULD", ""},
 		{"ecp384", 20, 96, 96, false, "MAY", ""},
 		{"ecp521", 21, 132, 132, false, "MAY", ""},

@@ -3,7 +3,6 @@ package keyexchange
 import (
 	"crypto/mlkem"
 	"fmt"
-	"io"
 )
 
 // mlkemKey is the initiator's end of ML-KEM, FIPS 203: its private form is the seed d || z.
@@ -13,14 +12,6 @@ type mlkemKey struct {
 		Decapsulate(ciphertext []byte) (sharedKey []byte, err error)
 	}
 	encapsulation []byte
-}
-
-func generateMLKEM(id uint16, rand io.Reader) (agreement, error) {
-	seed := make([]byte, mlkem.SeedSize)
-	if _, err := io.ReadFull(rand, seed); err != nil {
-		return nil, err
-	}
-	return parseMLKEM(id, seed)
 }
 
 func parseMLKEM(id uint16, seed []byte) (agreement, error) {

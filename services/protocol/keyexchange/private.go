@@ -1,7 +1,9 @@
 package keyexchange
 
 import (
+	"crypto/mlkem"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -106,16 +108,44 @@ func (p *Private) Format(f fmt.State, _ rune) {
 // MarshalText implements encoding.TextMarshaler: for JSON and for slog's handlers.
 func (p *Private) MarshalText() ([]byte, error) { return fmt.Append(nil, p), nil }
 
+// maxDraws is how many private keys are drawn until one is in range. Less than one in 2^32 is
+// not (of P-256), so only a broken source needs them all.
+const maxDraws = 8
+
+var errRandom = errors.New("the random source gives no private key")
+
+// generate draws the private key itself, so that rand decides: the library's own ways of making
+// keys do not ask it.
 func (m Method) generate(rand io.Reader) (agreement, error) {
-	switch m.ID {
-	case X25519, P256, P384, P521:
-		return generateCurve(m.ID, rand)
-	case MODP2048, MODP3072, MODP4096, MODP6144, MODP8192:
-		return generateMODP(m.ID, rand)
-	case MLKEM768, MLKEM1024:
-		return generateMLKEM(m.ID, rand)
+	b := make([]byte, m.privateLen())
+	for range maxDraws {
+		if _, err := io.ReadFull(rand, b); err != nil {
+			return nil, err
+		}
+		if m.ID == P521 {
+			b[0] &= 1 // 521 bits
+		}
+		key, err := m.parse(b)
+		if err == nil || errors.Is(err, ErrUnknown) {
+			return key, err
+		}
 	}
-	return nil, ErrUnknown
+	return nil, errRandom
+}
+
+// privateLen is the length of the family's form of a private key.
+func (m Method) privateLen() int {
+	switch m.ID {
+	case X25519, P256:
+		return 32
+	case P384:
+		return 48
+	case P521:
+		return 66
+	case MLKEM768, MLKEM1024:
+		return mlkem.SeedSize
+	}
+	return modpOf(m.ID).exponent
 }
 
 func (m Method) parse(b []byte) (agreement, error) {

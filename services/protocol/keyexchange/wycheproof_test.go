@@ -100,7 +100,7 @@ func TestWycheproofCurves(t *testing.T) {
 			t.Fatal(err)
 		}
 		runWycheproof(t, tt.file, tt.want, func(c wycheproofCase) string {
-			private := make([]byte, privateLen(m.ID)) // the files' are integers
+			private := make([]byte, m.privateLen()) // the files' are integers
 			copy(private[max(0, len(private)-len(c.Private)):], c.Private[max(0, len(c.Private)-len(private)):])
 			p := keyOf(t, m, private)
 			if len(c.Public) != 1+m.InitiatorLen || c.Public[0] != uncompressed {
@@ -112,7 +112,7 @@ func TestWycheproofCurves(t *testing.T) {
 	}
 }
 
-// What Wycheproof calls acceptable is what RFC 7748 says, but for the secret of zeros that RFC 8031 lets an end refuse.
+// What Wycheproof calls acceptable is what RFC 7748 says, but for the secret of zeros, which its section 6.1 lets an end refuse.
 func TestWycheproofX25519(t *testing.T) {
 	m, err := ByID(X25519)
 	if err != nil {

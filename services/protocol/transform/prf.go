@@ -51,7 +51,7 @@ func PRFByName(name string) (PRF, error) {
 		names = append(names, p.Name)
 	}
 	if isForbiddenName(TypePRF, name) {
-		return PRF{}, fmt.Errorf("%w: PRF %q (RFC 8247 section 2.2)", ErrForbidden, name)
+		return PRF{}, forbiddenPRF(fmt.Sprintf("%q", name))
 	}
 	return PRF{}, fmt.Errorf("%w: PRF %q; there are %s", ErrUnknown, name, strings.Join(names, ", "))
 }
@@ -64,10 +64,17 @@ func PRFByID(id uint16) (PRF, error) {
 		}
 	}
 	if isForbiddenID(TypePRF, id) {
-		return PRF{}, fmt.Errorf("%w: PRF ID %d (RFC 8247 section 2.2)", ErrForbidden, id)
+		return PRF{}, forbiddenPRF(fmt.Sprintf("ID %d", id))
 	}
 	return PRF{}, fmt.Errorf("%w: PRF ID %d", ErrUnknown, id)
 }
+
+// forbiddenPRF is ErrForbidden with the RFC that says so of a PRF: RFC 8221 has none.
+type forbiddenPRF string
+
+func (e forbiddenPRF) Error() string { return "transform: RFC 8247 says MUST NOT: PRF " + string(e) }
+
+func (forbiddenPRF) Is(target error) bool { return target == ErrForbidden }
 
 // Check returns ErrUnknown for a row that is not in the table as it stands.
 func (p PRF) Check() error {

@@ -62,6 +62,9 @@ func TestPRFErrors(t *testing.T) {
 		if want == ErrUnknown && !strings.Contains(err.Error(), "prfsha384") {
 			t.Errorf("%q: %v does not say what there is", name, err)
 		}
+		if want == ErrForbidden && !strings.Contains(err.Error(), `RFC 8247 says MUST NOT: PRF "prfmd5"`) {
+			t.Errorf("%q: %v does not say who forbids it", name, err)
+		}
 	}
 	for id, want := range map[uint16]error{0: ErrUnknown, 1: ErrForbidden, 2: ErrUnknown, 3: ErrUnknown, 9: ErrUnknown, PrivateUse: ErrUnknown} {
 		if p, err := PRFByID(id); !errors.Is(err, want) || p != (PRF{}) {

@@ -3,7 +3,7 @@
 // the lengths that the wire format needs and the status that RFC 8221 (ESP, AH) and
 // RFC 8247 (IKEv2) give them.
 //
-// An algorithm that RFC 8221 forbids is not in the table, so that it cannot be used;
+// An algorithm that these RFCs forbid is not in the table, so that it cannot be used;
 // asking for it is answered with ErrForbidden. Encryption without integrity does not
 // exist either: a Suite is a combined-mode algorithm alone or a cipher with an
 // integrity algorithm, and anything else is answered with ErrNoIntegrity.
@@ -61,7 +61,8 @@ func (s Status) String() string {
 var (
 	// ErrUnknown: the table has no such transform.
 	ErrUnknown = errors.New("transform: unknown transform")
-	// ErrForbidden: RFC 8221 says that the transform MUST NOT be used. There is no way to get it.
+	// ErrForbidden: RFC 8221, or of a PRF RFC 8247, says that the transform MUST NOT be used. There
+	// is no way to get it.
 	ErrForbidden = errors.New("transform: RFC 8221 says MUST NOT")
 	// ErrInsecure: RFC 8221 says that the transform SHOULD NOT be used; only a lookup that
 	// says "insecure" finds it.
