@@ -45,7 +45,7 @@ type end struct {
 	rejections  []Reason
 	spi         uint32
 	persisted   []byte
-	crashAt     int // number of the action, of those after the handshake, before which the end crashes; 0: never
+	crashAt     int // number of the action, of those since something is stored, before which the end crashes; 0: never
 	ran         int
 }
 
@@ -185,7 +185,7 @@ func (e *end) work() {
 // crash ends the machine's process before its next action, if that is the one, and starts a new one with what Persist
 // stored last.
 func (e *end) crash() bool {
-	if !e.established || e.persisted == nil {
+	if e.persisted == nil {
 		return false
 	}
 	e.ran++
