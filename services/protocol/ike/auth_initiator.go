@@ -102,6 +102,7 @@ func (m *Machine) takeAuth(now time.Time, path Path, sa *ikeSA, w whole, ps []ik
 	m.Peer.RemoteID = id.Identification
 	m.Peer.MOBIKE = m.Policy.MOBIKE && has(ps, ikewire.MOBIKESupported)
 	m.Peer.InitialContact = has(ps, ikewire.InitialContact)
+	m.Peer.learnAddresses(ps)
 	m.Peer.HTTPCertLookup = has(ps, ikewire.HTTPCertLookupSupported)
 	m.Peer.PPKUsed = hs.PlainKeys != nil && has(ps, ikewire.PPKIdentity)
 	if hs.PlainKeys != nil && !m.Peer.PPKUsed {

@@ -32,6 +32,7 @@ func (m *Machine) answerAuth(now time.Time, path Path, sa *ikeSA, w whole, ps []
 	m.Peer.InitialContact = has(ps, ikewire.InitialContact)
 	m.Peer.HTTPCertLookup = has(ps, ikewire.HTTPCertLookupSupported)
 	m.Peer.MOBIKE = has(ps, ikewire.MOBIKESupported)
+	m.Peer.learnAddresses(ps)
 	m.Peer.CertRequests = ikewire.All[ikewire.CERTREQ](ps)
 	if n, ok := ikewire.FindNotify(ps, ikewire.SupportedAuthMethods); ok {
 		if methods, err := n.AuthAnnouncements(); err == nil {

@@ -2,6 +2,7 @@ package ike
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -188,5 +189,56 @@ func TestSecretsRedact(t *testing.T) {
 		if !bytes.Equal(bytes.Trim(s, `"`), []byte(redacted)) {
 			t.Errorf("%s", s)
 		}
+	}
+}
+
+// TestUnknownCriticalPayloadInHello: RFC 7296 section 2.5; without the critical bit it is skipped.
+func TestUnknownCriticalPayloadInHello(t *testing.T) {
+	for _, critical := range []bool{true, false} {
+		a, b := policies()
+		l := newLab(t, 1, false, a, b)
+		l.rule = func(*packet) fate { return fate{drop: true} }
+		l.alice.initiate()
+		msg, err := ikewire.Parse(bytes.Clone(l.alice.m.Handshake.InitI))
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg.Payloads = append(msg.Payloads, ikewire.Opaque{Type: 200, Critical: critical})
+		raw, err := msg.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, reply, err := Respond(l.now, l.bob.cfg, l.bob.path(), raw)
+		if !critical {
+			if m == nil || err != nil {
+				t.Errorf("not skipped: %v", err)
+			}
+			continue
+		}
+		answer, parseErr := ikewire.Parse(reply)
+		if m != nil || err == nil || parseErr != nil {
+			t.Fatalf("taken, or answered %x", reply)
+		}
+		n, _ := ikewire.FindNotify(answer.Payloads, ikewire.UnsupportedCriticalPayload)
+		if kind, err := n.CriticalPayload(); err != nil || kind != 200 {
+			t.Errorf("answered %v", answer.Payloads)
+		}
+	}
+}
+
+// TestPendingIsBounded: a peer cannot heap up answers while the caller runs no actions.
+func TestPendingIsBounded(t *testing.T) {
+	l := establishedLab(t, false, func(*lab, *Policy, *Policy) {})
+	var err error
+	sa := l.alice.m.current()
+	for id := sa.Out.NextID; err == nil && id < 2*maxPending; id++ {
+		all, _, sealErr := l.alice.m.seal(sa, sa.header(ikewire.Informational, id, false), l.alice.path(), nil)
+		if sealErr != nil {
+			t.Fatal(sealErr)
+		}
+		err = l.bob.m.HandlePacket(l.now, l.translate(l.alice, l.alice.path()), all[0])
+	}
+	if r, ok := errors.AsType[*Rejection](err); !ok || r.Reason != TooMany {
+		t.Errorf("%v", err)
 	}
 }
