@@ -40,6 +40,11 @@ interop-kernel: setup ## Debian's kernel in an emulator as peer: every case; wri
 	INTEROP_KERNEL_REPORT=$(CURDIR)/deploy/docs/interop-kernel.md $(GO) test -count=1 -timeout 100m -v \
 	  -run '^TestKernel$$' -artifacts -outputdir $(CURDIR)/bin/interop ./deploy/interop
 
+.PHONY: interop-dns
+interop-dns: ## IPSECKEY from zones that BIND signs, through unbound as validator, on loopback
+	deploy/ci/setup.sh dns
+	INTEROP_DNS=1 $(GO) test -count=1 -v -run '^TestUnbound$$' ./services/identity/pad/ipseckey
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, import fence, buf lint and breaking, generated files up to date
 	deploy/ci/lint.sh

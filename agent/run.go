@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/sallyport/agent/netio"
 	"sallyport.dev/sallyport/agent/uplink"
 	"sallyport.dev/sallyport/services/flagfile"
+	"sallyport.dev/sallyport/services/protocol/aesgcm"
 	"sallyport.dev/sallyport/services/protocol/enrol"
 )
 
@@ -266,7 +267,7 @@ func (a *agent) serve(ctx context.Context, group *errgroup.Group, socket net.Lis
 			return err
 		}
 	}
-	a.log.Info("sallyport-agent runs", "version", version, "tun", a.options.tun, "port", a.options.listenPort)
+	a.log.Info("sallyport-agent runs", "version", version, "tun", a.options.tun, "port", a.options.listenPort, "aes-gcm", aesgcm.Implementation())
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		a.log.Warn("systemd could not be told that the agent is ready", "err", err)
 	}

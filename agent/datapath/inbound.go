@@ -33,7 +33,8 @@ type receiver struct {
 	now         time.Duration
 	tally       Counters
 
-	last      admitted
+	tables    *tables // that admitted is of
+	admitted  [flowMemo]admitted
 	cache     *spd.Cache
 	fragments *fragment.Tracker // ports of inner datagrams whose fragments pass one by one
 }
@@ -67,6 +68,10 @@ func (r *receiver) run() error {
 func (r *receiver) deliver(n int) {
 	t := r.d.tables.Load()
 	r.now = r.d.config.Clock()
+	if t != r.tables {
+		r.tables = t
+		clear(r.admitted[:])
+	}
 	r.conn.PathErrors(r.onPathError)
 	for i := range n {
 		p := &r.packets[i]
@@ -259,25 +264,26 @@ func openReason(err error) Reason {
 
 // check is RFC 4301 section 5.2, step 4: the packet must be what the SA may carry.
 func (r *receiver) check(t *tables, sa *inboundSA, inner []byte) Reason {
+	tuple, plain := ipwire.TupleOf(inner)
+	known := &r.admitted[tuple.Hash()%flowMemo]
+	if plain && known.sa == sa && known.tuple == tuple {
+		return reasons
+	}
 	flow, err := ipwire.ParseFlow(inner)
 	if err != nil {
 		return InMalformed
 	}
-	now := admitted{tables: t, sa: sa, flow: flow}
 	if isFragment(inner) {
-		now.tables = nil
 		if !flow.Fragment {
 			r.fragments.Note(r.now, inner, flow)
 		} else if whole, ok := r.fragments.Flow(r.now, inner); ok {
 			flow = whole
 		}
-	} else if now == r.last {
-		return reasons
 	}
 	entry, ok := r.cache.LookupInbound(t.spd, flow)
 	if ok && entry.Action == spd.Protect && entry.Pair == sa.pair.id && sa.admits(&flow) {
-		if now.tables != nil {
-			r.last = now
+		if plain {
+			*known = admitted{sa, tuple}
 		}
 		return reasons
 	}
@@ -292,12 +298,10 @@ func (r *receiver) check(t *tables, sa *inboundSA, inner []byte) Reason {
 	return InSelector
 }
 
-// admitted is a flow that came under an SA and may, as long as the tables are the same: packets of one flow come
-// together. Fragments are not remembered.
+// admitted is a flow whose plain packets may come under an SA.
 type admitted struct {
-	tables *tables
-	sa     *inboundSA
-	flow   ipwire.Flow
+	sa    *inboundSA // nil: none
+	tuple ipwire.Tuple
 }
 
 // accept hands the packet over to what the TUN will be given.

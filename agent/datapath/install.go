@@ -95,14 +95,14 @@ func (d *Datapath) prepare(sa SA, direction sad.Direction) (sad.SA, association,
 	}
 	now := d.config.Clock()
 	record := sad.SA{ID: sa.ID, Pair: sa.Pair, Generation: sa.Generation, SPI: sa.SPI, Direction: direction,
-		Destination: sa.Destination, Source: sa.Source, Narrowed: len(sa.Local) > 0,
-		Lifetime: sad.Lifetime{Soft: limits(now, sa.Soft), Hard: limits(now, sa.Hard)}}
+		Destination: sa.Destination, Source: sa.Source, Narrowed: len(sa.Local) > 0}
+	life := sad.Lifetime{Soft: limits(now, sa.Soft), Hard: limits(now, sa.Hard)}
 	if !sa.ESN {
-		capPackets(&record.Lifetime)
+		capPackets(&life)
 	}
 	base := association{id: sa.ID, pair: p, generation: sa.Generation, spi: sa.SPI, transform: sa.Transform,
 		protocol: sa.protocol(), mode: sa.Mode, encapsulation: sa.Encapsulation,
-		esn: sa.ESN, installed: now, last: now, account: sad.NewAccount(record.Lifetime)}
+		esn: sa.ESN, installed: now, last: now, account: sad.NewAccount(life)}
 	if record.Narrowed {
 		base.narrowed = &spd.Entry{ID: sa.ID, Action: spd.Protect, Pair: sa.Pair, Local: sa.Local, Remote: sa.Remote}
 		if err := base.narrowed.Validate(); err != nil {

@@ -19,6 +19,8 @@ const (
 	maxDatagram = 65535 - 20 - 8
 	// flowCacheLen is how many flows each worker remembers the SPD entry of.
 	flowCacheLen = 4096
+	// flowMemo is how many flows of plain packets each worker remembers all about, as long as the tables are the same.
+	flowMemo = 256
 
 	// drainLen is how many bytes forward takes, of which each packet counts for leastShare at least: a UDP message, full.
 	drainLen, leastShare = 60 << 10, 480
@@ -35,8 +37,9 @@ type sender struct {
 	now      time.Duration
 	tally    Counters
 
-	last        lastWay
-	lane        lane
+	tables      *tables // that ways are of
+	ways        [flowMemo]knownWay
+	other       way // of a packet that is not plain
 	cache       *spd.Cache
 	fragments   *fragment.Tracker     // ports of datagrams whose fragments pass one by one
 	reassembler *fragment.Reassembler // of what transport mode needs whole
@@ -84,6 +87,10 @@ func (s *sender) read(wait bool) (int, error) {
 func (s *sender) forward(n int) {
 	t := s.d.tables.Load()
 	s.now = s.d.config.Clock()
+	if t != s.tables {
+		s.tables, s.other = t, way{}
+		clear(s.ways[:])
+	}
 	s.d.sending.Lock()
 	for share := drainLen; n > 0; {
 		s.take(t, s.buf[:n])
@@ -115,7 +122,7 @@ func (s *sender) take(t *tables, b []byte) {
 	for ; ok; packet, ok = s.segments.Next() {
 		s.show(packet)
 		if reason == reasons {
-			s.carry(t, &w, packet)
+			s.carry(t, w, packet)
 		} else {
 			s.tally.Dropped[reason]++
 		}
@@ -129,48 +136,57 @@ func (s *sender) show(packet []byte) {
 	}
 }
 
-// way is what the SPD and the SAD say of a flow.
+// way is what the SPD and the SAD say of a flow. It is valid until the next one is asked for.
 type way struct {
 	sa   *outboundSA
 	flow ipwire.Flow
 	// joined says that the packet came in fragments.
 	joined bool
+	lane   lane
+}
+
+// knownWay is the way of all plain packets of one flow.
+type knownWay struct {
+	way
+	known bool
+	tuple ipwire.Tuple
 }
 
 // way finds the SA for a packet. The reason is reasons if there is one.
-func (s *sender) way(t *tables, packet []byte) (way, Reason) {
+func (s *sender) way(t *tables, packet []byte) (*way, Reason) {
+	tuple, plain := ipwire.TupleOf(packet)
+	if !plain {
+		return s.find(t, packet, &s.other)
+	}
+	k := &s.ways[tuple.Hash()%flowMemo]
+	if k.known && k.tuple == tuple {
+		return &k.way, reasons
+	}
+	w, reason := s.find(t, packet, &k.way)
+	k.known, k.tuple = reason == reasons, tuple
+	return w, reason
+}
+
+// find looks for a way.
+func (s *sender) find(t *tables, packet []byte, w *way) (*way, Reason) {
 	flow, err := ipwire.ParseFlow(packet)
 	if err != nil {
-		return way{}, OutMalformed
+		return nil, OutMalformed
 	}
-	fragment := isFragment(packet)
-	if !fragment && s.last.tables == t && s.last.flow == flow {
-		return s.last.way, reasons
-	}
-	if fragment {
+	if isFragment(packet) {
 		flow = s.fragmentFlow(packet, flow)
 	}
 	entry, reason := s.policy(t, packet, &flow)
 	if reason != reasons {
-		return way{}, reason
+		return nil, reason
 	}
 	sa, ok := choose(t.outbound, entry.Pair, &flow)
 	if !ok {
 		s.acquire(entry, flow)
-		return way{}, OutNoSA
+		return nil, OutNoSA
 	}
-	w := way{sa: sa, flow: flow}
-	if !fragment && !isICMP(&flow) {
-		s.last = lastWay{w, t}
-	}
+	*w = way{sa: sa, flow: flow}
 	return w, reasons
-}
-
-// lastWay is the way of the last packet, as long as the tables are the same: packets of one flow come together. Those of
-// fragments and of ICMP depend on more than the flow.
-type lastWay struct {
-	way
-	tables *tables
 }
 
 // carry takes a packet as far as the outbox, or drops it.
@@ -178,7 +194,7 @@ func (s *sender) carry(t *tables, w *way, packet []byte) {
 	if w.sa.mode == Transport {
 		s.transport(t, w, packet)
 	} else {
-		s.tunnel(w.sa, packet)
+		s.tunnel(w, packet)
 	}
 }
 

@@ -58,7 +58,7 @@ func (s *sealing) udp(sa *outboundSA, now time.Duration, g *outgoing, tally *Cou
 	if err != nil {
 		return sealReason(err)
 	}
-	s.tapOuter(sa, packet, *g.to)
+	s.tapOuter(sa, packet, g.to)
 	s.out.put(linkUDP, packet, g, tally)
 	return reasons
 }
@@ -94,7 +94,7 @@ func (s *sealing) native(sa *outboundSA, now time.Duration, head []byte, g *outg
 	} else if _, err := g.seal(sa.esp, slot[:len(head)]); err != nil {
 		return sealReason(err)
 	}
-	s.tapOuter(sa, slot, *g.to)
+	s.tapOuter(sa, slot, g.to)
 	if total <= mtu || g.df {
 		s.out.put(l, slot, g, tally)
 		return reasons

@@ -33,7 +33,7 @@ func (d *Datapath) SetTap(f func(Tapped)) {
 }
 
 // tapOuter shows a sealed packet to the capture.
-func (s *sealing) tapOuter(sa *outboundSA, packet []byte, to ends) {
+func (s *sealing) tapOuter(sa *outboundSA, packet []byte, to *ends) {
 	if tap := s.d.tap.Load(); tap != nil {
 		proto := uint8(sa.protocol)
 		if sa.encapsulation == UDP {

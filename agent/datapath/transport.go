@@ -61,7 +61,8 @@ func (s *sender) whole(t *tables, packet []byte) {
 		return
 	}
 	w.joined = true
-	s.carry(t, &w, packet)
+	s.carry(t, w, packet)
+	w.joined = false
 }
 
 // sealTransport gives the packet the protocol number of what protects it.

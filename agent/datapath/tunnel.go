@@ -18,8 +18,9 @@ import (
 //
 // No path is narrower than what every host takes (576 and 1280 bytes), so a packet that the sender cannot
 // make smaller is sealed whole and its outer packet fragmented.
-func (s *sender) tunnel(sa *outboundSA, inner []byte) {
-	l := s.laneOf(sa)
+func (s *sender) tunnel(w *way, inner []byte) {
+	sa, l := w.sa, &w.lane
+	l.update(sa)
 	if !l.to.remote.IsValid() || sa.encapsulation == UDP && l.to.remote.Port() == 0 {
 		s.tally.Dropped[OutNoPath]++
 		return
@@ -51,7 +52,7 @@ func (s *sender) tunnel(sa *outboundSA, inner []byte) {
 	}
 }
 
-// lane is what packets of one SA in tunnel mode have in common, worked out anew when something of it changes.
+// lane is what the packets of an SA in tunnel mode have in common.
 type lane struct {
 	sa       *outboundSA
 	path     *hostPath
@@ -61,12 +62,12 @@ type lane struct {
 	room     int // the longest packet that fits mtu
 }
 
-func (s *sender) laneOf(sa *outboundSA) *lane {
-	l := &s.lane
+// update works out anew what has changed.
+func (l *lane) update(sa *outboundSA) {
 	path, mtu := sa.pair.path.Load(), int(sa.mtu.Load())
 	endpoint := path.endpoint.Load()
 	if l.sa == sa && l.path == path && l.endpoint == endpoint && l.mtu == mtu && sa.encapsulation == UDP {
-		return l
+		return
 	}
 	*l = lane{sa: sa, path: path, endpoint: endpoint, mtu: mtu, to: sa.ends(netip.Addr{}, netip.Addr{})}
 	version := 6
@@ -74,7 +75,6 @@ func (s *sender) laneOf(sa *outboundSA) *lane {
 		version = 4
 	}
 	l.room = sa.maxPayload(mtu, outerLen(l.to.remote.Addr(), sa.encapsulation), version)
-	return l
 }
 
 // outerDF is the outer DF bit for an inner one.

@@ -29,19 +29,20 @@ func newDescriptor(fd int) (*descriptor, error) {
 	return &descriptor{fd: fd, stop: stop}, nil
 }
 
-// do repeats call, which must not block, until it returns true, and waits for events (POLLIN, POLLOUT) in between.
-// When there is an error to fetch it calls fetch, if there is one, which ends it by returning true. The error is net.ErrClosed, also
-// for who is waiting when it is closed.
-func (d *descriptor) do(events int16, call, fetch func(fd int) bool) error {
+// do repeats call, which must not block, until it returns true, and waits for events (POLLIN, POLLOUT) in between;
+// before it too, if it is known to be in vain. When there is an error to fetch it calls fetch, if there is one, which
+// ends it by returning true. The error is net.ErrClosed, also for who is waiting when it is closed.
+func (d *descriptor) do(events int16, call, fetch func(fd int) bool, vain bool) error {
 	d.users.RLock()
 	defer d.users.RUnlock()
 	for {
 		if d.closed.Load() {
 			return net.ErrClosed
 		}
-		if call(d.fd) {
+		if !vain && call(d.fd) {
 			return nil
 		}
+		vain = false
 		fds := [...]unix.PollFd{{Fd: int32(d.fd), Events: events}, {Fd: int32(d.stop), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds[:], -1); err != nil && err != unix.EINTR {
 			return err

@@ -19,6 +19,8 @@ type mmsg struct {
 	// fetch is called when a receiver that waits learns of an error, and ends the call if it returns true.
 	fetch func(fd int) bool
 
+	vain bool // the last call has received all that there was
+
 	first, last int // the part of headers that the call uses
 	n           int
 	err         error
@@ -78,16 +80,19 @@ func (m *mmsg) expect(n int) {
 // recv waits for datagrams, of which it returns the number; 0 where fetch ended the wait.
 func (m *mmsg) recv(d *descriptor, n int) (int, error) {
 	m.expect(n)
-	return m.do(d, unix.POLLIN, m.fetch)
+	got, err := m.do(d, unix.POLLIN, m.fetch, m.vain)
+	m.vain = got > 0 && got < n
+	return got, err
 }
 
 func (m *mmsg) send(d *descriptor, first, last int) (int, error) {
 	m.first, m.last = first, last
-	return m.do(d, unix.POLLOUT, nil)
+	return m.do(d, unix.POLLOUT, nil, false)
 }
 
-func (m *mmsg) do(d *descriptor, events int16, fetch func(fd int) bool) (int, error) {
-	err := d.do(events, m.call, fetch)
+func (m *mmsg) do(d *descriptor, events int16, fetch func(fd int) bool, vain bool) (int, error) {
+	m.n, m.err = 0, nil
+	err := d.do(events, m.call, fetch, vain)
 	switch {
 	case err != nil:
 		return 0, err

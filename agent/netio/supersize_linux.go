@@ -14,11 +14,11 @@ const (
 )
 
 // superSize is the longest super-packet that a TUN of this MTU should be given: as long as one UDP message carries, so
-// that one read leaves as one. Not so if policies lead packets to it by a mark: the kernel takes their size from the
-// device that they are first routed to, and would segment what is longer on the way.
-func superSize(mtu int, policed bool) int {
+// that one read leaves as one. Not so if some of its packets were made for another device, from which policies lead
+// them here by a mark, or which has received them joined: the kernel would segment what is longer, which costs more.
+func superSize(mtu int, foreign bool) int {
 	segments := longestRun / (mtu + espAdds)
-	if policed || segments == 0 {
+	if foreign || segments == 0 {
 		return kernelSuperSize
 	}
 	return min(kernelSuperSize, segments*(mtu-tcpHeaders)+tcpHeaders+superSpare)
@@ -28,6 +28,6 @@ func superSize(mtu int, policed bool) int {
 // slower, and right.
 func (n *Network) applySuperSize(link netlink.Link, policed bool) bool {
 	a := link.Attrs()
-	want := superSize(a.MTU, policed)
+	want := superSize(a.MTU, policed || forwards())
 	return int(a.GSOMaxSize) != want && n.handle.LinkSetGSOMaxSize(link, want) == nil
 }

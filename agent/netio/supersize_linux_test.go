@@ -11,7 +11,7 @@ func TestSuperSize(t *testing.T) {
 			t.Errorf("MTU %d: %d segments make messages of %d bytes; at most %d fit", mtu, segments, full, longestRun)
 		}
 		if got := superSize(mtu, true); got != kernelSuperSize {
-			t.Errorf("MTU %d, with policies: %d", mtu, got)
+			t.Errorf("MTU %d, made for another device: %d", mtu, got)
 		}
 	}
 	if got := superSize(65535, false); got != kernelSuperSize {

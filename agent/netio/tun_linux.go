@@ -155,6 +155,7 @@ const maxPieces = 256
 type vector struct {
 	iovecs []unix.Iovec
 	wait   bool
+	vain   bool              // the last call found nothing to read
 	call   func(fd int) bool // bound once: a new closure would be an allocation per call
 	n      int
 	err    error
@@ -172,7 +173,7 @@ func (v *vector) init(trap uintptr) {
 				return true
 			case unix.EINTR:
 			case unix.EAGAIN:
-				v.n, v.err = 0, nil
+				v.n, v.err, v.vain = 0, nil, true
 				return !v.wait
 			default:
 				v.n, v.err = 0, errno
@@ -184,7 +185,9 @@ func (v *vector) init(trap uintptr) {
 
 // move does the call as soon as the descriptor is ready, and drops the references to the caller's memory.
 func (v *vector) move(d *descriptor, events int16) (int, error) {
-	err := d.do(events, v.call, nil)
+	vain := v.vain && v.wait
+	v.vain = false
+	err := d.do(events, v.call, nil, vain)
 	clear(v.iovecs)
 	if err != nil {
 		return 0, err

@@ -10,8 +10,9 @@ cd "$(dirname "$0")/../.."
 duration=${1:-10m} pattern=${2:-.}
 most_files=${FUZZ_KEEP_FILES:-40} most_bytes=${FUZZ_KEEP_BYTES:-65536}
 packages=(
-  services/protocol/{esp,ah,fragment,ipwire,spd,replay,sad,transform,ikewire}
-  agent/{datapath,netio,manual,uplink,capture,local}
+  services/protocol/{esp,ah,fragment,ipwire,spd,replay,sad,transform,aesgcm,ikewire,ikekeys}
+  services/identity/pad services/identity/pad/{dn,ipseckey,revocation}
+  agent/{datapath,offload,netio,manual,uplink,capture,local}
 )
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what the demo and the tests run is there: installs Debian packages as root, else
-# names what is missing. With the argument "demo" only what the demo needs.
+# names what is missing. With the argument "demo" only what the demo needs,
+# with "dns" only what `make interop-dns` needs.
 set -euo pipefail
 
 if ! command -v go >/dev/null; then
@@ -10,12 +11,15 @@ fi
 
 # command:package
 needs=(ip:iproute2 nft:nftables ping:iputils-ping iperf3:iperf3 tshark:tshark tcpdump:tcpdump)
+if [ "${1:-}" = dns ]; then
+  needs=(named:bind9 dnssec-signzone:bind9-utils unbound:unbound)
+fi
 missing=()
 for need in "${needs[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
 done
 # The wire format's test opens ESP with scapy, by Debian's own Python.
-/usr/bin/python3 -c 'import cryptography, scapy' 2>/dev/null || missing+=(python3-scapy python3-cryptography)
+[ "${1:-}" = dns ] || /usr/bin/python3 -c 'import cryptography, scapy' 2>/dev/null || missing+=(python3-scapy python3-cryptography)
 # The interoperability test boots Debian's stock kernel, which has ESP and AH, in an emulator; elsewhere it is skipped.
 # The cloud kernel will not do: it has no 9p.
 peer() {
@@ -23,7 +27,7 @@ peer() {
   find /boot -maxdepth 1 -name 'vmlinuz-*-amd64' ! -name '*-cloud-*' ! -name '*-rt-*' | grep -q . ||
     missing+=(linux-image-amd64)
 }
-if [ "${1:-}" != demo ] && [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] && grep -qx ID=debian /etc/os-release; then
+if [ -z "${1:-}" ] && [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] && grep -qx ID=debian /etc/os-release; then
   peer
 fi
 if [ ${#missing[@]} -eq 0 ]; then

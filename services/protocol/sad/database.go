@@ -23,7 +23,7 @@ var (
 	ErrReservedSPI = errors.New("sad: SPI is reserved")
 	// ErrSPIClash: another live inbound SA has the SPI, and the same destination and source if any.
 	ErrSPIClash = errors.New("sad: SPI is taken by another inbound SA")
-	// ErrIDClash: an SA of the same ID is held that differs in more than its lifetime, or was the pair's
+	// ErrIDClash: an SA of the same ID is held that differs, or was the pair's
 	// newest under another generation: its key would be used from sequence number 1 again.
 	ErrIDClash = errors.New("sad: another SA of the same ID is or was installed")
 )
@@ -53,10 +53,9 @@ type held[T any] struct {
 // Database is the SAs of one epoch. NewDatabase makes it. The caller locks it; the
 // workers that carry packets read a View.
 type Database[T any] struct {
-	held     map[[16]byte]held[T]   // by ID
-	inbound  map[key][16]byte       // IDs
-	outbound map[[16]byte][]held[T] // by pair, ascending generations
-	highest  map[half]newest        // never forgotten in an epoch
+	held     map[[16]byte]*held[T]   // by ID
+	outbound map[[16]byte][]*held[T] // by pair, ascending generations
+	highest  map[half]newest         // never forgotten in an epoch
 	view     View[T]
 }
 
@@ -69,17 +68,15 @@ type newest struct {
 // NewDatabase returns an empty database: of a new epoch, in which nothing is burnt.
 func NewDatabase[T any]() *Database[T] {
 	return &Database[T]{
-		held:     make(map[[16]byte]held[T]),
-		inbound:  make(map[key][16]byte),
-		outbound: make(map[[16]byte][]held[T]),
+		held:     make(map[[16]byte]*held[T]),
+		outbound: make(map[[16]byte][]*held[T]),
 		highest:  make(map[half]newest),
 	}
 }
 
 // Install adds an SA with the state that create returns. When it holds the SA already
-// (the same ID, whatever its lifetime) it does nothing, does not call create, and
-// returns false and nil: the caller acknowledges and touches no counter, window or
-// deadline.
+// it does nothing, does not call create, and returns false and nil: the caller acknowledges
+// and touches no counter, window or deadline.
 //
 // Errors, upon which nothing has changed: ErrSA, ErrReservedSPI, ErrIDClash,
 // *BurntError, ErrSPIClash, or create's own.
@@ -88,7 +85,7 @@ func (d *Database[T]) Install(sa SA, create func() (T, error)) (installed bool, 
 		return false, err
 	}
 	if h, ok := d.held[sa.ID]; ok {
-		if !h.sa.same(sa) {
+		if h.sa != sa {
 			return false, fmt.Errorf("%w: %x", ErrIDClash, sa.ID)
 		}
 		return false, nil
@@ -101,21 +98,28 @@ func (d *Database[T]) Install(sa SA, create func() (T, error)) (installed bool, 
 	if sa.ID == highest.id { // gone, and its sequence numbers were used
 		return false, fmt.Errorf("%w: %x comes again as generation %d", ErrIDClash, sa.ID, sa.Generation)
 	}
-	if other, ok := d.inbound[sa.key()]; ok && sa.Direction == Inbound {
-		return false, fmt.Errorf("%w: %#08x is %x's", ErrSPIClash, sa.SPI, other)
+	if sa.Direction == Inbound && d.view.has(sa.key()) {
+		return false, fmt.Errorf("%w: %#08x is %x's", ErrSPIClash, sa.SPI, d.owner(sa.key()))
 	}
 	value, err := create()
 	if err != nil {
 		return false, err
 	}
-	h := held[T]{sa, value}
+	h := &held[T]{sa, value}
 	d.held[sa.ID] = h
 	d.highest[half] = newest{sa.Generation, sa.ID}
-	if sa.Direction == Inbound {
-		d.inbound[sa.key()] = sa.ID
-	}
 	d.show(h)
 	return true, nil
+}
+
+// owner is the ID of the inbound SA that has a key. It looks at all: only an error asks for it.
+func (d *Database[T]) owner(k key) [16]byte {
+	for id, h := range d.held {
+		if h.sa.Direction == Inbound && h.sa.key() == k {
+			return id
+		}
+	}
+	return [16]byte{}
 }
 
 // Remove takes an SA out and returns its state, or false when it is not held. Its
@@ -126,9 +130,6 @@ func (d *Database[T]) Remove(id [16]byte) (value T, ok bool) {
 		return value, false
 	}
 	delete(d.held, id)
-	if h.sa.Direction == Inbound {
-		delete(d.inbound, h.sa.key())
-	}
 	d.hide(h)
 	return h.value, true
 }
@@ -136,7 +137,11 @@ func (d *Database[T]) Remove(id [16]byte) (value T, ok bool) {
 // Get returns an SA and its state by ID.
 func (d *Database[T]) Get(id [16]byte) (SA, T, bool) {
 	h, ok := d.held[id]
-	return h.sa, h.value, ok
+	if !ok {
+		var none T
+		return SA{}, none, false
+	}
+	return h.sa, h.value, true
 }
 
 // Len is the number of SAs held.

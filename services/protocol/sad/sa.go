@@ -30,14 +30,13 @@ func (d Direction) String() string {
 // MinSPI is the lowest SPI that an SA may have, RFC 4303 section 2.1.
 const MinSPI = 256
 
-// SA says which security association it is and how long it lives. It holds no key.
+// SA says which security association it is. It holds no key.
 type SA struct {
 	ID         [16]byte // random, never used again
 	Pair       [16]byte // what both directions and all generations have in common
 	Generation uint32   // from 1
 	SPI        uint32
 	Direction  Direction
-	Lifetime   Lifetime
 
 	// Destination, and Source with it, are part of what finds an inbound SA: a multicast group's,
 	// RFC 4301 section 4.1. Invalid ones are not.
@@ -82,13 +81,6 @@ func (s *SA) validateAddresses() error {
 		return fmt.Errorf("%w: %x: %v and %v are of two families", ErrSA, s.ID, dst, src)
 	}
 	return nil
-}
-
-// same reports whether s is t but for the lifetime, which is told anew each time as
-// what remains.
-func (s SA) same(t SA) bool {
-	s.Lifetime = t.Lifetime
-	return s == t
 }
 
 // Limits end an SA, or ask for its successor. The zero value of each means no limit.

@@ -55,6 +55,19 @@ func (v *View[T]) InboundFor(spi uint32, dst, src netip.Addr) (T, bool) {
 	return v.Inbound(spi)
 }
 
+// has says whether there is an inbound SA of this very key.
+func (v *View[T]) has(k key) (ok bool) {
+	switch {
+	case k.src.IsValid():
+		_, ok = v.sources.get(k.hash(), k)
+	case k.dst.IsValid():
+		_, ok = v.destinations.get(k.hash(), k)
+	default:
+		_, ok = v.inbound.get(hashSPI(k.spi), k.spi)
+	}
+	return ok
+}
+
 // Outbound returns the state of the pair's outbound SA of the highest generation that is
 // installed and not narrowed: the one that new packets take unless a narrowed one is theirs.
 func (v *View[T]) Outbound(pair [16]byte) (T, bool) {
@@ -76,7 +89,7 @@ func (v *View[T]) Narrowed(pair [16]byte) []T {
 }
 
 // show puts an SA that has just been installed into the current view.
-func (d *Database[T]) show(h held[T]) {
+func (d *Database[T]) show(h *held[T]) {
 	if h.sa.Direction == Outbound {
 		d.outbound[h.sa.Pair] = append(d.outbound[h.sa.Pair], h) // its generation is the highest ever
 		d.showPair(h.sa.Pair)
@@ -94,9 +107,9 @@ func (d *Database[T]) show(h held[T]) {
 }
 
 // hide takes an SA that has just been removed out of the current view.
-func (d *Database[T]) hide(h held[T]) {
+func (d *Database[T]) hide(h *held[T]) {
 	if h.sa.Direction == Outbound {
-		d.outbound[h.sa.Pair] = slices.DeleteFunc(d.outbound[h.sa.Pair], func(o held[T]) bool { return o.sa.ID == h.sa.ID })
+		d.outbound[h.sa.Pair] = slices.DeleteFunc(d.outbound[h.sa.Pair], func(o *held[T]) bool { return o == h })
 		d.showPair(h.sa.Pair)
 		return
 	}

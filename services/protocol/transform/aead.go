@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"sallyport.dev/sallyport/services/protocol/aesgcm"
 )
 
 // errOpen is the one answer of our own combined modes to a packet that is not authentic.
@@ -48,6 +50,9 @@ func (e Encryption) NewAEAD(keymat Keymat) (aead cipher.AEAD, salt []byte, err e
 const gcmStandardTag = 16
 
 func newGCM(key []byte, tagLen int) (cipher.AEAD, error) {
+	if tagLen == gcmStandardTag {
+		return aesgcm.New(key)
+	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
