@@ -161,8 +161,9 @@ func rekeys(ofIKE bool, do step) step {
 // theirAddress gives strongSwan's gateway another address in the place of one.
 func theirAddress(add, remove string) step {
 	return func(ctx context.Context, r *run) error {
-		const script = "ip address add %s dev eth0 && ip address del %s dev eth0 && ip route replace default via 10.99.0.254"
-		_, err := r.Lab.Exec(ctx, lab.HostName(2), "sh", "-e", "-c", fmt.Sprintf(script, add, remove))
+		// The last address of a network takes its routes along.
+		const script = "ip address del %s dev eth0; ip address add %s dev eth0; ip route replace default via 10.99.0.254"
+		_, err := r.Lab.Exec(ctx, lab.HostName(2), "sh", "-e", "-c", fmt.Sprintf(script, remove, add))
 		return err
 	}
 }

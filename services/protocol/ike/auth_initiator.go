@@ -102,6 +102,7 @@ func (m *Machine) takeAuth(now time.Time, path Path, sa *ikeSA, w whole, ps []ik
 	m.Peer.RemoteID = id.Identification
 	m.Peer.MOBIKE = m.Policy.MOBIKE && has(ps, ikewire.MOBIKESupported)
 	m.Peer.InitialContact = has(ps, ikewire.InitialContact)
+	m.Peer.learnAddresses(ps)
 	m.Peer.HTTPCertLookup = has(ps, ikewire.HTTPCertLookupSupported)
 	m.Peer.PPKUsed = hs.PlainKeys != nil && has(ps, ikewire.PPKIdentity)
 	if hs.PlainKeys != nil && !m.Peer.PPKUsed {
@@ -121,8 +122,8 @@ func (m *Machine) takeAuth(now time.Time, path Path, sa *ikeSA, w whole, ps []ik
 
 // refusedAuth ends the machine after an answer that does not authenticate the peer.
 func (m *Machine) refusedAuth(now time.Time, ps []ikewire.Payload) error {
-	if has(ps, ikewire.RedirectTo) {
-		return m.obeyRedirect(now, ps, nil)
+	if has(ps, ikewire.RedirectTo) && m.obeyRedirect(now, ps, nil) == nil {
+		return nil
 	}
 	reason, detail := AuthenticationFailed, "the answer has no IDr or no AUTH"
 	if n, refused := firstError(ps); refused {

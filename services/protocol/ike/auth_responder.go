@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"fmt"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -32,6 +33,7 @@ func (m *Machine) answerAuth(now time.Time, path Path, sa *ikeSA, w whole, ps []
 	m.Peer.InitialContact = has(ps, ikewire.InitialContact)
 	m.Peer.HTTPCertLookup = has(ps, ikewire.HTTPCertLookupSupported)
 	m.Peer.MOBIKE = has(ps, ikewire.MOBIKESupported)
+	m.Peer.learnAddresses(ps)
 	m.Peer.CertRequests = ikewire.All[ikewire.CERTREQ](ps)
 	if n, ok := ikewire.FindNotify(ps, ikewire.SupportedAuthMethods); ok {
 		if methods, err := n.AuthAnnouncements(); err == nil {
@@ -128,6 +130,10 @@ func (m *Machine) initiatorVerified(now time.Time, c PeerVerified) error {
 func (m *Machine) addressesAssigned(c AddressesAssigned) error {
 	if _, err := answered[AssignAddresses](m, c.ID); err != nil {
 		return err
+	}
+	reply := ikewire.CP{Type: ikewire.ConfigReply, Attributes: c.Attributes}
+	if _, err := ikewire.AppendPayloads(nil, []ikewire.Payload{reply}); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	m.settle(c.ID)
 	m.Handshake.Assigned, m.Handshake.NoAddr = c.Attributes, c.Failed

@@ -226,7 +226,10 @@ func (e *end) startRandom(r *rand.Rand) {
 	o := operations()[r.IntN(5)]
 	needs := o == childRekey || o == childDelete
 	switch {
-	case o == ikeDelete && r.IntN(5) > 0, needs && len(e.m.Children) == 0:
+	case r.IntN(8) == 0:
+		e.restart()
+	case o == ikeDelete && (r.IntN(5) > 0 || e.m.wanted(taskDeleteIKE, 0)), // twice, it would not wait for the peer
+		needs && len(e.m.Children) == 0:
 		e.command(Probe{})
 	case needs:
 		id := e.m.Children[r.IntN(len(e.m.Children))].ID

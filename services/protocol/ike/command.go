@@ -21,7 +21,7 @@ type PeerVerified struct {
 	AuthLifetime time.Duration
 }
 
-// AUTHSigned answers SignAUTH.
+// AUTHSigned answers SignAUTH. Error: ErrConfig when it holds what no payload can.
 type AUTHSigned struct {
 	ID           QuestionID
 	Failed       string // not empty: no proof, and why; the machine closes

@@ -115,11 +115,32 @@ func (m *Machine) authSigned(now time.Time, c AUTHSigned) error {
 	if _, err := answered[SignAUTH](m, c.ID); err != nil {
 		return err
 	}
+	if err := c.check(); err != nil {
+		return err
+	}
 	m.settle(c.ID)
 	if m.Initiator {
 		return m.sendAuth(now, c)
 	}
 	return m.sendAuthAnswer(now, c)
+}
+
+// check returns ErrConfig for what could not be sent.
+func (c AUTHSigned) check() error {
+	if c.Failed != "" {
+		return nil
+	}
+	ps := []ikewire.Payload{c.AUTH}
+	for _, cert := range c.Certificates {
+		ps = append(ps, cert)
+	}
+	for _, r := range c.CertRequests {
+		ps = append(ps, r)
+	}
+	if _, err := ikewire.AppendPayloads(nil, ps); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return nil
 }
 
 // move begins to move to another path, RFC 4555 section 3.5: only the initiator may, and only with MOBIKE.

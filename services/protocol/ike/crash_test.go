@@ -60,6 +60,24 @@ func crash(t *testing.T, o operation, by, who string, n int) (done bool) {
 	return e.ran < n
 }
 
+// TestCrashInHandshake does the same from the moment on when something is stored: when the peer is authenticated.
+func TestCrashInHandshake(t *testing.T) {
+	for _, who := range []string{"alice", "bob"} {
+		for n := 1; ; n++ {
+			a, b := policies()
+			l := newLab(t, 1, false, a, b)
+			e := l.end(who)
+			e.crashAt = n
+			l.establish()
+			l.settle()
+			l.consistent(1)
+			if e.ran < n {
+				break
+			}
+		}
+	}
+}
+
 // TestOrder: within a step, actions come as Persist, InstallInbound, Send, InstallOutbound, and the rest.
 func TestOrder(t *testing.T) {
 	rank := func(a Action) int {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"sallyport.dev/sallyport/services/protocol/ikewire"
 	"sallyport.dev/sallyport/services/protocol/keyexchange"
 )
 
@@ -112,58 +111,6 @@ func TestForgedSource(t *testing.T) {
 	})
 }
 
-func TestDPD(t *testing.T) {
-	twice(t, func(t *testing.T, restoring bool) {
-		l := establishedLab(t, restoring, func(_ *lab, a, b *Policy) { a.Timing.DPD = 10 * time.Second })
-		l.run(time.Minute, nil)
-		l.consistent(1)
-		l.rule = func(*packet) fate { return fate{drop: true} }
-		l.run(5*time.Minute, nil)
-		if l.alice.closed == nil || l.alice.closed.Reason != PeerDead || len(l.alice.in) > 0 {
-			l.fail("alice believes that bob lives")
-		}
-	})
-}
-
-// TestLifetimes rekeys the child and the IKE SA by timer at both ends, for a day, without a lost packet.
-func TestLifetimes(t *testing.T) {
-	l := establishedLab(t, false, func(_ *lab, a, b *Policy) {
-		for _, p := range []*Policy{a, b} {
-			p.Timing.Rekey, p.Timing.Lifetime = 4*time.Hour, 6*time.Hour
-			p.Children[0].Rekey, p.Children[0].Lifetime = time.Hour, 90*time.Minute
-		}
-	})
-	for range 24 * 60 {
-		l.run(time.Minute, nil)
-		l.alice.ping()
-		l.bob.ping()
-	}
-	l.run(5*time.Minute, nil)
-	l.consistent(1)
-	if l.alice.lost+l.bob.lost > 0 || l.alice.got < 24*60 {
-		l.fail("%d packets lost, %d came", l.alice.lost+l.bob.lost, l.alice.got)
-	}
-	if l.alice.m.Children[0].ID < 20 {
-		l.fail("child %d", l.alice.m.Children[0].ID)
-	}
-}
-
-// TestHardLifetime: what nobody rekeys ends.
-func TestHardLifetime(t *testing.T) {
-	twice(t, func(t *testing.T, restoring bool) {
-		l := establishedLab(t, restoring, func(_ *lab, a, b *Policy) {
-			a.Children[0].Lifetime = time.Hour
-			b.Timing.Lifetime = 3 * time.Hour
-		})
-		l.run(2*time.Hour, nil)
-		l.consistent(0)
-		l.run(2*time.Hour, nil)
-		if l.alice.closed == nil || l.bob.closed == nil || l.bob.closed.Reason != Expired {
-			l.fail("closed: alice %v, bob %v", l.alice.closed, l.bob.closed)
-		}
-	})
-}
-
 func TestReestablish(t *testing.T) {
 	twice(t, func(t *testing.T, restoring bool) {
 		l := establishedLab(t, restoring, func(_ *lab, a, b *Policy) { a.Children[0].Reestablish = true })
@@ -171,88 +118,6 @@ func TestReestablish(t *testing.T) {
 		l.settle()
 		l.consistent(1)
 		l.alice.start(childDelete)
-		l.settle()
-		l.consistent(0)
-	})
-}
-
-func TestRedirect(t *testing.T) {
-	twice(t, func(t *testing.T, restoring bool) {
-		l := establishedLab(t, restoring, func(_ *lab, a, b *Policy) { a.Redirects = true })
-		l.bob.command(Redirect{To: ikewire.Redirect{Addr: netip.MustParseAddr("192.0.2.99")}})
-		l.run(time.Second, nil)
-		want := Redirected{Addr: netip.MustParseAddr("192.0.2.99")}
-		if !slices.ContainsFunc(l.alice.actions, func(a Action) bool { return a == Action(want) }) {
-			l.fail("alice has not heard of it")
-		}
-		l.consistent(1)
-	})
-}
-
-// TestRedirectedAtFirst: the answer to IKE_SA_INIT redirects, if it has our nonce.
-func TestRedirectedAtFirst(t *testing.T) {
-	for _, forged := range []bool{true, false} {
-		a, b := policies()
-		a.Redirects = true
-		l := newLab(t, 1, true, a, b)
-		l.rule = func(p *packet) fate {
-			if p.from == l.bob {
-				return fate{}
-			}
-			hello, err := ParseHello(p.datagram)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if forged {
-				hello.Nonce = slices.Repeat([]byte{7}, 32)
-			}
-			reply, err := RedirectHello(hello, ikewire.Redirect{Name: "other.example"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			l.send(l.bob, Path{Local: p.path.Local, Remote: p.path.Remote}, reply)
-			return fate{drop: true}
-		}
-		l.alice.initiate()
-		l.run(10*time.Minute, nil)
-		if want := map[bool]Reason{true: PeerDead, false: WasRedirected}[forged]; l.alice.closed.Reason != want {
-			t.Errorf("forged %v: closed: %s, want %s", forged, l.alice.closed.Reason, want)
-		}
-	}
-}
-
-func TestReauthenticate(t *testing.T) {
-	twice(t, func(t *testing.T, restoring bool) {
-		l := establishedLab(t, restoring, func(l *lab, a, b *Policy) {
-			l.bob.decide = func(q VerifyPeer) PeerVerified {
-				return PeerVerified{ID: q.ID, Accepted: true, AuthLifetime: time.Hour}
-			}
-		})
-		l.run(time.Hour, nil)
-		if !slices.ContainsFunc(l.alice.actions, func(a Action) bool { _, ok := a.(Reauthenticate); return ok }) {
-			l.fail("alice does not authenticate again in time")
-		}
-		l.consistent(1)
-	})
-}
-
-// TestPolicyOfThePeer: what PeerVerified brings replaces what the responder began with.
-func TestPolicyOfThePeer(t *testing.T) {
-	twice(t, func(t *testing.T, restoring bool) {
-		l := establishedLab(t, restoring, func(l *lab, a, b *Policy) {
-			peer := *b
-			b.Children, b.LocalID = nil, fqdn("nobody")
-			l.bob.decide = func(q VerifyPeer) PeerVerified {
-				return PeerVerified{ID: q.ID, Accepted: true, Policy: &peer}
-			}
-		})
-		l.consistent(1)
-		if got := string(l.alice.m.Peer.RemoteID.Data); got != "bob" {
-			l.fail("bob is %q", got)
-		}
-		p := l.bob.m.Policy
-		p.Children = nil
-		l.bob.command(SetPolicy{Policy: p})
 		l.settle()
 		l.consistent(0)
 	})

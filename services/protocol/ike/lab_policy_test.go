@@ -1,6 +1,8 @@
 package ike
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -109,3 +111,14 @@ func TestHandshake(t *testing.T) {
 		l.consistent(1)
 	})
 }
+
+// printed is a value as programs print it.
+func printed(v any) [][]byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		b = []byte(err.Error())
+	}
+	return [][]byte{b, fmt.Appendf(nil, "%v", v), fmt.Appendf(nil, "%+v", v), fmt.Appendf(nil, "%s", v), fmt.Appendf(nil, "%x", v)}
+}
+
+func hexOf(b []byte) string { return fmt.Sprintf("%x", b) }

@@ -79,6 +79,13 @@ func (m *Machine) takeMove(now time.Time, path Path, r *request, ps []ikewire.Pa
 	m.moveTo(now, *r.Task.Path)
 }
 
+// learnAddresses keeps the peer's other addresses, if the message speaks of them (RFC 4555 section 3.6).
+func (p *peer) learnAddresses(ps []ikewire.Payload) {
+	if addrs, told, err := ikewire.AdditionalAddresses(ps); err == nil && told {
+		p.Additional = addrs
+	}
+}
+
 // answerMOBIKE answers what RFC 4555 puts into INFORMATIONAL requests.
 func (m *Machine) answerMOBIKE(now time.Time, path Path, sa *ikeSA, h ikewire.Header, ps []ikewire.Payload) ([]ikewire.Payload, error) {
 	if !m.Peer.MOBIKE {
@@ -88,12 +95,7 @@ func (m *Machine) answerMOBIKE(now time.Time, path Path, sa *ikeSA, h ikewire.He
 	if n, ok := ikewire.FindNotify(ps, ikewire.Cookie2); ok {
 		reply = append(reply, ikewire.Notify{Type: ikewire.Cookie2, Data: n.Data})
 	}
-	if addrs, told, err := ikewire.AdditionalAddresses(ps); err == nil && told {
-		m.Peer.Additional = nil
-		for _, a := range addrs {
-			m.Peer.Additional = append(m.Peer.Additional, ikewire.NewAdditionalAddress(a))
-		}
-	}
+	m.Peer.learnAddresses(ps)
 	local, remote, supported := detectNAT(h, ps, path)
 	if supported {
 		reply = append(reply, natDetection(sa.header(h.Exchange, h.MessageID, true), path, m.Policy.ForceNAT)...)

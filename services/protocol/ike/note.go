@@ -9,7 +9,7 @@ import (
 // Note is one line of the record of an exchange, in order: what was offered, chosen or refused. It holds no secret.
 type Note struct {
 	At        time.Time
-	Exchange  ikewire.ExchangeType
+	Exchange  ikewire.ExchangeType // 0: of none
 	MessageID uint32
 	Ours      bool // this end began the exchange
 	Event     Event

@@ -72,8 +72,8 @@ func (m *Machine) checkAnswer(w whole, ps []ikewire.Payload, t task) error {
 
 // backoff is the time until the n-th retransmission, RFC 7296 section 2.1.
 func (t Timing) backoff(n int) time.Duration {
-	d := time.Duration(float64(t.RetransmitBase) * math.Pow(1.8, float64(n)))
-	return min(d, 60*time.Second)
+	d := float64(t.RetransmitBase) * math.Pow(1.8, float64(min(n, 20)))
+	return time.Duration(min(d, float64(60*time.Second)))
 }
 
 // retransmit repeats what is due on an IKE SA: the exact bytes, so that no IV is used for two texts.

@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"net/netip"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -69,7 +70,7 @@ type peer struct {
 	Methods             []ikewire.AuthAnnouncement
 	CertRequests        []ikewire.CERTREQ
 	Configuration       []ikewire.ConfigAttribute // what was given in CFG_REPLY, to us or by us
-	Additional          []ikewire.Notify          // its other addresses
+	Additional          []netip.Addr              // its other addresses, RFC 4555 section 3.6
 }
 
 // udp says whether ESP goes in UDP: there is a NAT between the two ends.

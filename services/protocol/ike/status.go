@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"net/netip"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -12,9 +13,10 @@ type Status struct {
 	Initiator         bool
 	LocalID, RemoteID ikewire.Identification
 	Path              Path
-	NATLocal          bool   // this end is behind a NAT
-	NATRemote         bool   // the other one is
-	IKE               string // the proposal in use
+	NATLocal          bool         // this end is behind a NAT
+	NATRemote         bool         // the other one is
+	PeerAddresses     []netip.Addr // others that the peer has told of (RFC 4555)
+	IKE               string       // the proposal in use
 	Established       time.Time
 	Rekey             time.Time // next of the IKE SA; zero: never
 	Children          []Child
@@ -24,7 +26,7 @@ type Status struct {
 // Status describes the machine.
 func (m *Machine) Status() Status {
 	s := Status{Phase: m.Phase.String(), Initiator: m.Initiator, LocalID: m.Policy.LocalID, RemoteID: m.Peer.RemoteID,
-		Path: m.Path, NATLocal: m.Peer.NATLocal, NATRemote: m.Peer.NATRemote, Established: m.Born}
+		Path: m.Path, NATLocal: m.Peer.NATLocal, NATRemote: m.Peer.NATRemote, PeerAddresses: m.Peer.Additional, Established: m.Born}
 	if m.Phase != closed {
 		s.IKE, s.Rekey = m.current().Chosen, m.current().RekeyAt
 	}
