@@ -80,15 +80,18 @@ func reason(start, services error) error {
 }
 
 // bring starts the services, opens the ports and, for a new fleet, says what to do next. The ports live as
-// long as ctx; when they are closed, stop ends the services.
+// long as ctx; when they are closed, stop ends the services. Who stops a controller in the midst of a fleet's first start
+// has its operator's credential all the same: nothing would write it later.
 func (p *process) bring(ctx, services context.Context, stop func(), group *errgroup.Group, out io.Writer) error {
 	if err := p.start(services, group); err != nil {
 		return err
 	}
-	if err := p.serve(ctx, stop, group); err != nil {
+	brought := make(chan struct{})
+	defer close(brought)
+	if err := p.serve(ctx, func() { <-brought; stop() }, group); err != nil {
 		return err
 	}
-	return p.welcome(ctx, out)
+	return p.welcome(context.WithoutCancel(ctx), out)
 }
 
 // errStopped ends the group when the process was asked to.
