@@ -11,9 +11,9 @@ import (
 	"sallyport.dev/sallyport/agent/netio"
 )
 
-// waiting is how many goroutines wait for packets in system calls: of the TUN, of UDP, ESP and AH in two address
-// families, and of what ICMPv6 says about AH.
-const waiting = 1 + 3*2 + 1
+// waiting is how many goroutines wait for packets in system calls: of the TUN, of UDP, ESP, AH and IKE's port in two
+// address families, and of what ICMPv6 says about AH.
+const waiting = 1 + 4*2 + 1
 
 // makeRoom lets those that wait run besides those that use the processors: Go's scheduler counts a goroutine in a system
 // call as running until it has looked. An operator's GOMAXPROCS rules.
