@@ -82,6 +82,9 @@ func (m *Machine) HandleTimeout(now time.Time) error {
 		m.expire(now)
 	}
 	for _, sa := range append([]*ikeSA(nil), m.SAs...) {
+		if m.Phase == closed {
+			break // by one before it: there is no current IKE SA any more
+		}
 		if err := m.expireSA(now, sa); err != nil {
 			return err
 		}
