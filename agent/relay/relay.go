@@ -64,7 +64,8 @@ type Relay struct {
 	queues   [classes][]Datagram
 	known    known
 	guard    Guard
-	limiter  limiter
+	limiter  limiter[netip.Prefix]   // of what is not established, by source
+	paces    limiter[ikewire.IKESPI] // of what is, by our SPI
 	counters Counters
 }
 
@@ -103,9 +104,9 @@ func (r *Relay) Take(p *datagram.Packet, port uint16) {
 func (r *Relay) take(p *datagram.Packet, port uint16, message []byte) (answer []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c, ok := r.classify(message)
+	c, own, ok := r.classify(message)
 	if ok && c == initial && r.attached {
-		if answer, ok = r.demand(p, message); answer != nil && r.limiter.allow(p.Remote.Addr().Unmap(), r.config.Now()) {
+		if answer, ok = r.demand(p, message); answer != nil && r.limiter.allow(source(p.Remote.Addr().Unmap()), r.config.Now(), strangers) {
 			r.counters.Demanded++
 			return answer
 		}
@@ -117,7 +118,7 @@ func (r *Relay) take(p *datagram.Packet, port uint16, message []byte) (answer []
 		r.counters.Away++
 	case !ok || p.Err != nil || p.Remote.Port() == 0:
 		r.counters.Malformed++
-	case c != established && !r.limiter.allow(p.Remote.Addr().Unmap(), r.config.Now()):
+	case !r.paced(c, own, p.Remote.Addr().Unmap()):
 		r.counters.Limited++
 	case len(r.queues[c]) >= depth(c):
 		r.counters.Full++
@@ -130,6 +131,14 @@ func (r *Relay) take(p *datagram.Packet, port uint16, message []byte) (answer []
 		}
 	}
 	return nil
+}
+
+// paced reports whether a datagram keeps the pace of its class. The caller holds mu.
+func (r *Relay) paced(c class, own ikewire.IKESPI, from netip.Addr) bool {
+	if c == established {
+		return r.paces.allow(own, r.config.Now(), acquaintances)
+	}
+	return r.limiter.allow(source(from), r.config.Now(), strangers)
 }
 
 // Next waits for a datagram for the controller. One goroutine calls it.
@@ -181,7 +190,7 @@ func (r *Relay) Send(d Datagram) error {
 		message = append(make([]byte, markerLen, markerLen+len(message)), message...)
 	}
 	r.mu.Lock()
-	if h.Exchange != ikewire.IKESAInit {
+	if afterAuthentication(h.Exchange) {
 		r.known.add(spi(h, true))
 	}
 	r.counters.Sent++

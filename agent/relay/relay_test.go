@@ -49,7 +49,7 @@ func request(t *testing.T, exchange ikewire.ExchangeType) []byte {
 
 func answer(t *testing.T) []byte {
 	return message(t, ikewire.Header{
-		InitiatorSPI: ikewire.IKESPI{1}, ResponderSPI: ikewire.IKESPI{2}, Exchange: ikewire.IKEAuth, Flags: ikewire.FlagResponse, MessageID: 1,
+		InitiatorSPI: ikewire.IKESPI{1}, ResponderSPI: ikewire.IKESPI{2}, Exchange: ikewire.Informational, Flags: ikewire.FlagResponse, MessageID: 1,
 	})
 }
 
@@ -264,4 +264,41 @@ func TestSendRefuses(t *testing.T) {
 			t.Errorf("%+v: %v", d, err)
 		}
 	}
+}
+
+// TestUnauthenticatedIsNotEstablished: what answers an IKE_AUTH may refuse it, so its SPI opens no lane around the limit.
+func TestUnauthenticatedIsNotEstablished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _, _ := start()
+		for _, x := range []ikewire.ExchangeType{ikewire.IKEAuth, ikewire.IKEIntermediate} {
+			refusal := message(t, ikewire.Header{
+				InitiatorSPI: ikewire.IKESPI{1}, ResponderSPI: ikewire.IKESPI{2}, Exchange: x, Flags: ikewire.FlagResponse, MessageID: 1,
+			})
+			if err := r.Send(Datagram{Port: 500, Remote: there, Message: refusal}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 * burst {
+			take(r, there, 500, request(t, ikewire.IKEAuth))
+		}
+		if c := r.Counters(); c.Taken != burst {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// TestOneIKESAIsPaced: one that is established holds up no other.
+func TestOneIKESAIsPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _, _ := start()
+		if err := r.Send(Datagram{Port: 500, Remote: there, Message: answer(t)}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 * depth(established) {
+			take(r, there, 500, request(t, ikewire.Informational))
+		}
+		if c := r.Counters(); c.Taken != uint64(acquaintances.burst) || c.Full != 0 {
+			t.Errorf("%+v", c)
+		}
+	})
 }
