@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
+	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 	"sallyport.dev/sallyport/services/caller"
 	"sallyport.dev/sallyport/services/fault"
 )
@@ -94,13 +95,13 @@ func (s *Server) call(ctx context.Context, method string, handle func(context.Co
 var errNoLonger = fault.New(fault.Unauthenticated,
 	"the credential was revoked or has expired since the call began: ask an administrator for a new one").WithReason("CREDENTIAL_ENDED")
 
-// whileValid runs the handler. An operator's endless call ends when the operator would not be let in any
-// more; the fleet service looks after hosts itself.
+// whileValid runs the handler. An endless call ends when its caller would not be let in any more; the fleet service
+// looks after Sync itself.
 func (s *Server) whileValid(ctx context.Context, method string, who caller.Caller, handle func(context.Context) error) error {
 	run := func(ctx context.Context) error {
 		return protect(func() error { return handle(caller.NewContext(ctx, who)) })
 	}
-	if !endless(method) || who.Local || who.Role == caller.RoleAgent || who.Role == caller.RoleAnyone {
+	if !endless(method) || who.Local || method == fleetv1.SyncService_Sync_FullMethodName || who.Role == caller.RoleAnyone {
 		return run(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

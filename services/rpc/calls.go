@@ -20,6 +20,7 @@ var errStopping = fault.New(fault.Unavailable, "the controller stops; connect ag
 func endless(fullMethod string) bool {
 	switch fullMethod {
 	case fleetv1.SyncService_Sync_FullMethodName,
+		fleetv1.RelayService_RelayIKE_FullMethodName,
 		operatorv1.ResourceService_Watch_FullMethodName,
 		healthv1.Health_Watch_FullMethodName,
 		reflectionv1.ServerReflection_ServerReflectionInfo_FullMethodName,

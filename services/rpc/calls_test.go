@@ -11,7 +11,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	fleetv1 "sallyport.dev/sallyport/api/sallyport/fleet/v1"
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
+	"sallyport.dev/sallyport/services/caller"
 	"sallyport.dev/sallyport/services/fault"
 )
 
@@ -124,4 +126,24 @@ func TestShutdownDoesNotWaitForTheDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.shutDown()
+}
+
+// TestRevokedHostRelaysNoMore: what an agent opened does not outlive its key.
+func TestRevokedHostRelaysNoMore(t *testing.T) {
+	r := newRig(t, Limits{Recheck: 10 * time.Millisecond})
+	who := caller.Caller{Role: caller.RoleAgent, Name: "gw"}
+	r.auth.mu.Lock()
+	r.auth.gone = true
+	r.auth.mu.Unlock()
+	err := r.server.whileValid(t.Context(), fleetv1.RelayService_RelayIKE_FullMethodName, who, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Second):
+			return nil
+		}
+	})
+	if fault.ReasonOf(err) != "CREDENTIAL_ENDED" {
+		t.Errorf("the stream ended with %v", err)
+	}
 }
