@@ -3,6 +3,7 @@
 package peerauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/identity/pad"
 	"sallyport.dev/sallyport/services/keying"
 	"sallyport.dev/sallyport/services/protocol/ike"
@@ -191,13 +193,24 @@ func revisionOf(s *store.Snapshot) uint64 {
 	return h.Sum64()
 }
 
+// nobody is 1 of a peer of NULL authentication, else 0.
+func nobody(p *operatorv1.Peer) int {
+	if p.GetSpec().GetRemote().GetMethod() == "null" {
+		return 1
+	}
+	return 0
+}
+
 // make makes a PAD. What does not fit into it beside the others is left out.
 func (p *PAD) make(s *store.Snapshot, local netip.Addr) (build, error) {
 	b := build{wrong: make(map[string]error)}
 	config := pad.Config{Resolver: p.config.Resolver, Revocation: p.config.Revocation}
 	r := &reader{store: p.config.Store, snapshot: s, local: local}
 	config.Authorities = r.authorities()
-	for _, peer := range r.peers() {
+	peers := r.peers()
+	// Nobody's come last: they leave room, and never take it.
+	slices.SortStableFunc(peers, func(a, b *operatorv1.Peer) int { return cmp.Compare(nobody(a), nobody(b)) })
+	for _, peer := range peers {
 		name := peer.GetMetadata().GetName()
 		e, err := r.entry(peer)
 		if err == nil {

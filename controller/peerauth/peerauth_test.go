@@ -186,3 +186,20 @@ func TestIdentities(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyPushesNobodyOut: a peer of NULL authentication that covers another one's selectors is the one left out,
+// whatever its name.
+func TestNobodyPushesNobodyOut(t *testing.T) {
+	f := newFixture(t)
+	f.put(store.SpecPrefix+"peer/anybody", &operatorv1.Peer{
+		Metadata: &operatorv1.Metadata{Name: "anybody", Uid: hex.EncodeToString([]byte("anybody!"))},
+		Spec: &operatorv1.PeerSpec{
+			Hosts: []string{"gw"}, RemoteAddresses: []string{"any"},
+			Local: &operatorv1.PeerAuthentication{Method: "null"}, Remote: &operatorv1.PeerAuthentication{Method: "null"},
+			Children: []*operatorv1.PeerChild{{Name: "net", Remote: []string{"10.2.3.0/24"}}},
+		},
+	})
+	if v := f.pad.Verify(t.Context(), claim("branch.example.org", testSecret, "office")); v.Peer != "office" {
+		t.Errorf("%+v", v)
+	}
+}
