@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
@@ -150,7 +151,7 @@ func (r *records) tell(peer string) (all []*operatorv1.ExplainPeerResponse_Excha
 	defer r.mu.Unlock()
 	if p := r.peers[peer]; p != nil {
 		for _, e := range p.exchanges {
-			all = append(all, e.public)
+			all = append(all, proto.CloneOf(e.public)) // the next note changes it
 		}
 	}
 	return all
