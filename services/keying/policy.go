@@ -52,6 +52,9 @@ func (r *reign) policy(c Candidate, host string, local netip.Addr) (ike.Policy, 
 		}
 		p.Children = append(p.Children, child)
 	}
+	if s.GetRemote().GetMethod() == "null" {
+		r.isolate(&p)
+	}
 	return p, nil
 }
 

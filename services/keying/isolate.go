@@ -1,0 +1,58 @@
+package keying
+
+import (
+	"net/netip"
+
+	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
+	"sallyport.dev/sallyport/services/protocol/ike"
+	"sallyport.dev/sallyport/services/protocol/ikewire"
+)
+
+// isolate takes from the policy of a peer of NULL authentication all addresses that another peer authorises, whatever
+// protocol and ports it authorises there, as the PAD does: nobody who is nobody gets a packet of somebody's. A child of
+// which nothing is left goes.
+func (r *reign) isolate(p *ike.Policy) {
+	var taken []ikewire.TrafficSelector
+	r.eachPeer(func(_ string, other *operatorv1.Peer) {
+		if other.GetSpec().GetRemote().GetMethod() == "null" {
+			return
+		}
+		for _, c := range other.GetSpec().GetChildren() {
+			if all, err := trafficSelectors(c.GetRemote()); err == nil {
+				taken = append(taken, all...)
+			}
+		}
+	})
+	children := p.Children
+	p.Children = nil
+	for _, c := range children {
+		for _, t := range taken {
+			c.Remote = without(c.Remote, t)
+		}
+		if len(c.Remote) > 0 {
+			p.Children = append(p.Children, c)
+		}
+	}
+}
+
+// without returns the selectors without the addresses of one.
+func without(all []ikewire.TrafficSelector, taken ikewire.TrafficSelector) (left []ikewire.TrafficSelector) {
+	for _, s := range all {
+		if s.Start.BitLen() != taken.Start.BitLen() || s.End.Less(taken.Start) || taken.End.Less(s.Start) {
+			left = append(left, s)
+			continue
+		}
+		if s.Start.Less(taken.Start) {
+			left = append(left, between(s, s.Start, taken.Start.Prev()))
+		}
+		if taken.End.Less(s.End) {
+			left = append(left, between(s, taken.End.Next(), s.End))
+		}
+	}
+	return left
+}
+
+func between(s ikewire.TrafficSelector, start, end netip.Addr) ikewire.TrafficSelector {
+	s.Start, s.End = start, end
+	return s
+}
