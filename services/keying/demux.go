@@ -13,7 +13,9 @@ const (
 	maxBegun   = 1024
 	maxBegunOf = 16
 	// cookiesFrom is how many make us demand cookies (RFC 7296 section 2.6).
-	cookiesFrom = 128
+	// cookiesFromOf is how many of one source make us demand them of that source: whoever forges an address fills no more.
+	cookiesFrom   = 128
+	cookiesFromOf = maxBegunOf / 2
 )
 
 // receive brings a datagram to its machine.
@@ -63,7 +65,7 @@ func (r *reign) begin(host string, path ike.Path, spi ikewire.IKESPI, datagram [
 	if len(candidates) == 0 {
 		return // there is no peer at that address: nobody is told that somebody listens
 	}
-	if total >= cookiesFrom && !r.cookies.pass(r, host, path, datagram) {
+	if (total >= cookiesFrom || ofSource >= cookiesFromOf) && !r.cookies.pass(r, host, path, datagram) {
 		return
 	}
 	r.respond(key, candidates, datagram)
