@@ -8,6 +8,7 @@ import (
 
 	"sallyport.dev/sallyport/services/protocol/ike"
 	"sallyport.dev/sallyport/services/protocol/ikewire"
+	"sallyport.dev/sallyport/services/store"
 )
 
 const (
@@ -187,13 +188,21 @@ func (a *association) fail(err error) {
 	if a.r.ctx.Err() != nil {
 		return
 	}
-	a.failures++
+	if !storeAway(err) {
+		a.failures++
+	}
 	a.r.config.Log.Warn("an IKE SA is held up", "ike_sa", a.name, "peer", a.peer(), "host", a.host, "err", err, "tries", a.failures)
 	if a.failures >= maxFailures {
 		a.giveUp(err.Error())
 		return
 	}
 	a.retryAt = a.r.now().Add(retryActions)
+}
+
+// storeAway reports whether etcd did not do what it was asked for. Then everything waits: nothing is wrong with the peer,
+// what is installed carries traffic, and to give up would be to write as well.
+func storeAway(err error) bool {
+	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrNoSpace) || errors.Is(err, store.ErrConflict)
 }
 
 // index makes the machine's SPIs lead to it.
