@@ -2,6 +2,7 @@ package keying
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ike"
@@ -54,16 +55,24 @@ func (a *association) answer(c ike.Command) {
 
 // verify has the peer's claim checked. The machine gets the policy of whoever it is.
 func (a *association) verify(q ike.VerifyPeer) {
-	claim := Claim{Question: q, Host: a.host, Candidates: a.candidates}
+	claim := Claim{Question: q, Host: a.host, Candidates: slices.Clone(a.candidates)}
 	initiator := a.machine.Status().Initiator
 	if initiator { // we have called this one, and nobody else may answer
 		claim.Candidates = a.r.candidate(a.peer())
 	}
 	a.r.spawn(func() {
+		for i, c := range claim.Candidates { // they may have changed since the first message
+			if now := a.r.candidate(c.Name); len(now) > 0 {
+				claim.Candidates[i] = now[0]
+			}
+		}
 		verdict := a.r.config.Authenticator.Verify(a.r.ctx, claim)
 		result := ike.PeerVerified{ID: q.ID, Accepted: verdict.Peer != "", Reason: verdict.Reason}
+		if result.Accepted && !initiator {
+			a.setPeer(verdict.Peer) // from now on whoever changes the peer finds this association
+		}
 		chosen := a.r.candidate(verdict.Peer)
-		if result.Accepted && (len(chosen) == 0 || !serves(chosen[0].Spec, a.host)) {
+		if result.Accepted && (len(chosen) == 0 || !serves(chosen[0].Spec, a.host) || chosen[0].revision != revisionIn(claim.Candidates, verdict.Peer)) {
 			result.Accepted, result.Reason = false, "the peer has just been changed"
 		}
 		if result.Accepted && !initiator {
@@ -72,7 +81,7 @@ func (a *association) verify(q ike.VerifyPeer) {
 				result.Accepted, result.Reason = false, "the peer's spec makes no policy: "+err.Error()
 			}
 			result.Policy = &policy
-			a.setPeer(verdict.Peer)
+			a.setRevision(chosen[0].revision)
 		}
 		if life := verdict.Expires.Sub(a.r.now()); !verdict.Expires.IsZero() && result.Accepted {
 			result.AuthLifetime = max(life, time.Second)
@@ -82,6 +91,16 @@ func (a *association) verify(q ike.VerifyPeer) {
 		}
 		a.command(result)
 	})
+}
+
+// revisionIn is the revision of a candidate's spec.
+func revisionIn(all []Candidate, name string) int64 {
+	for _, c := range all {
+		if c.Name == name {
+			return c.revision
+		}
+	}
+	return 0
 }
 
 // sign has our end proven.
@@ -110,6 +129,10 @@ func (a *association) establish(x ike.Established) {
 			"remote_id", ikeid.Text(x.RemoteID), "initiator", x.Initiator, "proposal", x.IKE)
 		r.config.Events.Event(r.ctx, "Peer", name, "PeerAuthenticated", false,
 			fmt.Sprintf("peer %s is authenticated as %s at %v, by host %s", name, ikeid.Text(x.RemoteID), x.Path.Remote, a.host))
+	}
+	if !a.current() { // changed after the policy was made, and before anybody could find this association
+		r.spawn(func() { a.close("the peer's spec was changed") })
+		return
 	}
 	if x.InitialContact {
 		r.initialContact(a, x)

@@ -27,6 +27,8 @@ type Authenticator interface {
 type Candidate struct {
 	Name string
 	Spec *operatorv1.PeerSpec
+
+	revision int64 // of the spec; 0: not looked at
 }
 
 // Claim is what a peer says of itself.

@@ -86,6 +86,8 @@ func (r *reign) watchPeers() {
 
 var errNotCallable = errors.New("the peer has not just one address: it has to call")
 
+var errChanged = errors.New("the peer has just been changed")
+
 // call begins an IKE SA with a peer that has none, by the first of its hosts whose agent relays.
 func (r *reign) call(name string, s *operatorv1.PeerSpec) error {
 	if len(r.associations(func(a *association) bool { return a.peer() == name && a.live() })) > 0 {
@@ -109,7 +111,11 @@ func (r *reign) initiate(name string, s *operatorv1.PeerSpec, replaces *associat
 		if err != nil {
 			return nil, err
 		}
-		policy, err := r.policy(Candidate{name, s}, host, local)
+		now := r.candidate(name) // s may be older
+		if len(now) == 0 || !serves(now[0].Spec, host) || callable(now[0].Spec) != remote {
+			return nil, errChanged
+		}
+		policy, err := r.policy(now[0], host, local)
 		if err != nil {
 			return nil, err
 		}
@@ -121,6 +127,7 @@ func (r *reign) initiate(name string, s *operatorv1.PeerSpec, replaces *associat
 		a := r.newAssociation(m, host)
 		a.replaces = replaces
 		a.setPeer(name)
+		a.setRevision(now[0].revision)
 		a.publish()
 		r.start(a)
 		return a, nil

@@ -28,12 +28,17 @@ func (r *reign) load(key string, into proto.Message) bool {
 	return ok && store.Decode(kv, into) == nil
 }
 
-// peerSpec reads a peer.
+// peerSpec reads a peer, with the revision of its spec.
 func (r *reign) peerSpec(name string) (*operatorv1.Peer, bool) {
 	var p operatorv1.Peer
-	if name == "" || !r.load(store.SpecPrefix+string(store.KindPeer)+"/"+name, &p) {
+	if name == "" {
 		return nil, false
 	}
+	kv, ok := r.config.View.Get(store.SpecPrefix + string(store.KindPeer) + "/" + name)
+	if !ok || store.Decode(kv, &p) != nil || p.GetMetadata() == nil {
+		return nil, false
+	}
+	p.Metadata.Revision = kv.ModRevision
 	return &p, true
 }
 
@@ -53,7 +58,7 @@ func (r *reign) candidate(name string) []Candidate {
 	if !ok {
 		return nil
 	}
-	return []Candidate{{Name: name, Spec: p.GetSpec()}}
+	return []Candidate{{Name: name, Spec: p.GetSpec(), revision: p.GetMetadata().GetRevision()}}
 }
 
 // eachPeer yields all peers.
@@ -73,7 +78,7 @@ func (r *reign) candidates(host string, at netip.Addr) (all []Candidate) {
 	width := make(map[string]int)
 	r.eachPeer(func(name string, p *operatorv1.Peer) {
 		if bits, ok := matches(p.GetSpec(), at); ok && serves(p.GetSpec(), host) {
-			all = append(all, Candidate{name, p.GetSpec()})
+			all = append(all, Candidate{Name: name, Spec: p.GetSpec()})
 			width[name] = bits
 		}
 	})

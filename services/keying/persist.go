@@ -22,7 +22,7 @@ import (
 // persist seals and stores the machine, and beside it what of it is no secret.
 func (a *association) persist() error {
 	key := store.IKESAPrefix + a.name
-	record := &controllerv1.IKESnapshot{Machine: a.machine.Snapshot().Bytes(), Peer: a.peer(), Host: a.host}
+	record := &controllerv1.IKESnapshot{Machine: a.machine.Snapshot().Bytes(), Peer: a.peer(), PeerRevision: a.revision(), Host: a.host}
 	defer clear(record.Machine)
 	for _, s := range a.machine.SPIs() {
 		record.Spis = append(record.Spis, s.Local[:])
@@ -110,6 +110,9 @@ func (r *reign) restore(s *store.Snapshot) error {
 	return r.buryOrphans(s)
 }
 
+// errOtherSpec: nobody was there to see the change, and what it was made for may be forbidden now.
+var errOtherSpec = errors.New("keying: its peer was deleted or changed while nobody keyed")
+
 var errOldIncarnation = errors.New("keying: it is of an older incarnation")
 
 func (r *reign) restoreOne(s *store.Snapshot, kv store.KV) (*association, error) {
@@ -138,6 +141,10 @@ func (r *reign) restoreOne(s *store.Snapshot, kv store.KV) (*association, error)
 	a := r.newAssociation(m, record.GetHost())
 	a.name, a.fresh = name, state.GetEstablishTime().AsTime()
 	a.setPeer(record.GetPeer())
+	a.setRevision(record.GetPeerRevision())
+	if uid, _, err := r.spec(a.peer()); err != nil || !sameUID(state.GetPeerUid(), uid) || !a.current() {
+		return nil, errOtherSpec
+	}
 	return a, r.restoreChildren(s, a)
 }
 

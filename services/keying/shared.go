@@ -10,6 +10,7 @@ import (
 type shared struct {
 	mu        sync.Mutex
 	peer      string // name; empty while nobody is authenticated, but of one that we have called
+	revision  int64  // of the peer's spec that the machine's policy was made of
 	initiator bool
 	done      bool // the peer is authenticated
 	status    ike.Status
@@ -27,6 +28,28 @@ func (a *association) setPeer(name string) {
 	a.shared.mu.Lock()
 	defer a.shared.mu.Unlock()
 	a.shared.peer = name
+}
+
+// setRevision notes which revision of the peer's spec the machine goes by.
+func (a *association) setRevision(revision int64) {
+	a.shared.mu.Lock()
+	defer a.shared.mu.Unlock()
+	a.shared.revision = revision
+}
+
+func (a *association) revision() int64 {
+	a.shared.mu.Lock()
+	defer a.shared.mu.Unlock()
+	return a.shared.revision
+}
+
+// current reports whether the machine goes by the peer's spec as it is now.
+func (a *association) current() bool {
+	a.shared.mu.Lock()
+	name, revision := a.shared.peer, a.shared.revision
+	a.shared.mu.Unlock()
+	p, ok := a.r.peerSpec(name)
+	return ok && p.GetMetadata().GetRevision() == revision && serves(p.GetSpec(), a.host)
 }
 
 // established reports whether the peer is authenticated, and the end not near.

@@ -129,11 +129,28 @@ func (r *reign) peerChanged(name string, c store.Change) {
 			continue
 		}
 		r.spawn(func() {
-			if policy, err := r.policy(Candidate{name, after.GetSpec()}, a.host, a.status().Path.Local.Addr()); err == nil && a.command(ike.SetPolicy{Policy: policy}) {
+			if policy, err := r.policy(Candidate{Name: name, Spec: after.GetSpec()}, a.host, a.status().Path.Local.Addr()); err == nil && a.setPolicy(policy, c.New.ModRevision) {
 				r.complete(a, true)
 			}
 		})
 	}
+}
+
+// setPolicy gives the machine the policy of a revision of the peer's spec.
+func (a *association) setPolicy(p ike.Policy, revision int64) bool {
+	return a.order(func(a *association, now time.Time) error {
+		err := a.machine.HandleCommand(now, ike.SetPolicy{Policy: p})
+		if err != nil {
+			return err
+		}
+		a.setRevision(revision)
+		if a.established() {
+			if err := a.persist(); err != nil { // the next step tries again; till then a restart ends the IKE SA
+				a.r.config.Log.Warn("a new policy was not written down", "ike_sa", a.name, "err", err)
+			}
+		}
+		return nil
+	})
 }
 
 // sameIKE reports whether two specs differ in their children only.
