@@ -134,6 +134,7 @@ func (a *association) establish(x ike.Established) {
 		r.spawn(func() { a.close("the peer's spec was changed") })
 		return
 	}
+	r.bound(a, x)
 	if x.InitialContact {
 		r.initialContact(a, x)
 	}
