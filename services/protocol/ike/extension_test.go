@@ -15,7 +15,9 @@ func establishedLab(t *testing.T, restoring bool, change func(l *lab, a, b *Poli
 	t.Helper()
 	a, b := policies()
 	l := newLab(t, 1, restoring, a, b)
-	l.apply(change)
+	if change != nil {
+		l.apply(change)
+	}
 	l.establish()
 	l.run(time.Second, nil)
 	return l
