@@ -2,6 +2,7 @@ package ike
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -22,12 +23,24 @@ func (m *Machine) noticePath(now time.Time, path Path, sa *ikeSA) {
 	if path == m.Path || sa != m.current() || m.Probing != nil || m.Peer.MOBIKE || !m.Peer.NATRemote || m.Peer.NATLocal {
 		return
 	}
-	m.probePath(path)
+	m.probePath(now, path)
 }
 
-func (m *Machine) probePath(path Path) {
+// probePath has the peer asked along a path, before all else that waits. What is under way, an older probe too, is
+// repeated along both paths: the one that it went may be gone, and it holds the window.
+func (m *Machine) probePath(now time.Time, path Path) {
 	m.Probing = &path
-	m.queue(task{Kind: taskPath, Path: &path})
+	m.Work = slices.DeleteFunc(slices.Clone(m.Work), func(t task) bool { return t.Kind == taskPath })
+	if r := m.current().Out.Request; r != nil {
+		if r.Task.Kind == taskPath {
+			if *r.Task.Path == path {
+				return
+			}
+			r.Task.Kind, r.Path = taskProbe, m.Path
+		}
+		r.Attempt, r.Next = 0, now
+	}
+	m.Work = slices.Insert(m.Work, 0, task{Kind: taskPath, Path: &path})
 }
 
 // takePath moves to where a probe was answered from.
@@ -112,7 +125,7 @@ func (m *Machine) answerMOBIKE(now time.Time, path Path, sa *ikeSA, h ikewire.He
 	}
 	switch {
 	case path != m.Path:
-		m.probePath(path)
+		m.probePath(now, path)
 	case udp != m.udp():
 		m.moveTo(now, path)
 	}

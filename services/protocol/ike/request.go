@@ -92,6 +92,9 @@ func (m *Machine) retransmit(now time.Time, sa *ikeSA) error {
 	if !m.waitingToSend() {
 		r.Attempt++
 		m.repeat(r.Path, r.Datagrams)
+		if p := m.Probing; p != nil && *p != r.Path && sa == m.current() {
+			m.repeat(*p, r.Datagrams)
+		}
 		m.note(now, Note{Exchange: r.Exchange, MessageID: r.ID, Ours: true, Event: Repeated})
 	}
 	r.Next = now.Add(m.Policy.Timing.backoff(r.Attempt))
