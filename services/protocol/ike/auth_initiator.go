@@ -159,6 +159,9 @@ func (m *Machine) responderVerified(now time.Time, c PeerVerified) error {
 	if !c.Accepted {
 		return m.abortAuth(now, sa, AuthenticationFailed, c.Reason)
 	}
+	if reason, why := m.unfit(c.Policy); reason != NoReason {
+		return m.abortAuth(now, sa, reason, why)
+	}
 	if err := m.adopt(c.Policy); err != nil {
 		return err
 	}

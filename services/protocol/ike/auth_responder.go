@@ -114,6 +114,9 @@ func (m *Machine) initiatorVerified(now time.Time, c PeerVerified) error {
 	if !c.Accepted {
 		return m.failAuth(now, ikewire.AuthenticationFailed, AuthenticationFailed, c.Reason)
 	}
+	if reason, why := m.unfit(c.Policy); reason != NoReason {
+		return m.failAuth(now, ikewire.AuthenticationFailed, reason, why)
+	}
 	if err := m.adopt(c.Policy); err != nil {
 		return err
 	}

@@ -98,6 +98,28 @@ func (c *ChildPolicy) check() error {
 	return nil
 }
 
+// unfit says why an IKE SA as it was made must not be had under the policy that came with a verdict. It was made by one
+// for the addresses, which others may share: what was chosen then may be too weak for this peer.
+func (m *Machine) unfit(p *Policy) (Reason, string) {
+	if p == nil {
+		return NoReason, ""
+	}
+	if p.PPK.Required && m.Handshake.PlainKeys == nil {
+		return PPKRequired, "the peer used no PPK that we have"
+	}
+	msg, err := ikewire.Parse(m.Handshake.InitR)
+	if err != nil {
+		return Malformed, err.Error()
+	}
+	answer, _ := ikewire.Find[ikewire.SA](msg.Payloads)
+	for _, chosen := range answer.Proposals {
+		if _, ok := choose(p.Proposals, []ikewire.Proposal{chosen}); ok {
+			return NoReason, ""
+		}
+	}
+	return NoProposalChosen, fmt.Sprintf("the IKE SA has %s, which this peer may not have", m.current().Chosen)
+}
+
 // adopt takes the policy that came with a verdict. Error: ErrConfig, and nothing has changed.
 func (m *Machine) adopt(p *Policy) error {
 	if p == nil {
