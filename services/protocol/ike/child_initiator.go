@@ -155,6 +155,8 @@ func (m *Machine) checkChild(now time.Time, r *request, ps []ikewire.Payload) (m
 	case !within(got.TSi, o.TSi) || !within(got.TSr, o.TSr):
 		return nil, nil, fmt.Sprintf("the peer chose selectors that were not offered: %v to %v",
 			selectorStrings(got.TSi), selectorStrings(got.TSr))
+	case !policy.permits(got.TSi, got.TSr):
+		return nil, nil, "the policy, which has changed meanwhile, does not allow what was offered"
 	case got.Transport && !o.Transport:
 		return nil, nil, "the peer chose transport mode, which was not offered"
 	case policy.Mode == Transport && !got.Transport:

@@ -2,6 +2,7 @@ package ike
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -172,15 +173,29 @@ func (m *Machine) sendElsewhere(c Redirect) error {
 	return nil
 }
 
-// setPolicy changes the policy and deletes the children that it has no more.
+// setPolicy changes the policy and deletes the children that it has no more, or not as wide. Those that this end had
+// asked for are made again.
 func (m *Machine) setPolicy(p Policy) error {
 	if err := m.adopt(&p); err != nil {
 		return err
 	}
+	for _, sa := range m.SAs {
+		sa.Linked = nil // it was granted by the policy before
+	}
 	for _, c := range append([]*child(nil), m.Children...) {
-		if m.Policy.child(c.Name) == nil {
-			m.deleteChild(c, LocallyDeleted)
+		policy := m.Policy.child(c.Name)
+		if policy.permits(c.Local, c.Remote) || c.Deleting {
+			continue
+		}
+		m.deleteChild(c, LocallyDeleted)
+		if again := (task{Kind: taskCreate, Name: c.Name}); policy != nil && c.Initiator && !m.waits(again) {
+			m.queue(again)
 		}
 	}
 	return nil
+}
+
+// waits reports whether a child of that policy is to be made already.
+func (m *Machine) waits(t task) bool {
+	return slices.ContainsFunc(m.Work, func(other task) bool { return other.Kind == t.Kind && other.Name == t.Name })
 }

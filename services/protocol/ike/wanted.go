@@ -151,6 +151,12 @@ func (m *Machine) selectors(p *ChildPolicy) (local, remote []ikewire.TrafficSele
 	return local, remote
 }
 
+// permits reports whether a child with those selectors may be under a policy, nil for none. Addresses of the moment are
+// not looked at: they may have changed since.
+func (p *ChildPolicy) permits(local, remote []ikewire.TrafficSelector) bool {
+	return p != nil && (p.LocalDynamic || within(local, p.Local)) && (p.RemoteDynamic || within(remote, p.Remote))
+}
+
 // assigned are the internal addresses of the configuration payload.
 func (m *Machine) assigned() []netip.Addr {
 	attributes := m.Peer.Configuration
