@@ -1,11 +1,10 @@
 package keying
 
 import (
-	"net/netip"
-
 	operatorv1 "sallyport.dev/sallyport/api/sallyport/operator/v1"
 	"sallyport.dev/sallyport/services/protocol/ike"
 	"sallyport.dev/sallyport/services/protocol/ikewire"
+	"sallyport.dev/sallyport/services/protocol/spd"
 )
 
 // isolate takes from the policy of a peer of NULL authentication all addresses that another peer authorises, whatever
@@ -38,21 +37,10 @@ func (r *reign) isolate(p *ike.Policy) {
 // without returns the selectors without the addresses of one.
 func without(all []ikewire.TrafficSelector, taken ikewire.TrafficSelector) (left []ikewire.TrafficSelector) {
 	for _, s := range all {
-		if s.Start.BitLen() != taken.Start.BitLen() || s.End.Less(taken.Start) || taken.End.Less(s.Start) {
+		for _, r := range (spd.Range{First: s.Start, Last: s.End}).Without(spd.Range{First: taken.Start, Last: taken.End}) {
+			s.Start, s.End = r.First, r.Last
 			left = append(left, s)
-			continue
-		}
-		if s.Start.Less(taken.Start) {
-			left = append(left, between(s, s.Start, taken.Start.Prev()))
-		}
-		if taken.End.Less(s.End) {
-			left = append(left, between(s, taken.End.Next(), s.End))
 		}
 	}
 	return left
-}
-
-func between(s ikewire.TrafficSelector, start, end netip.Addr) ikewire.TrafficSelector {
-	s.Start, s.End = start, end
-	return s
 }

@@ -20,6 +20,9 @@ const anyone = "any"
 // retransmits is how often a request is sent again before the peer is dead: with the machine's waits, after 83 s.
 const retransmits = 5
 
+// childrenEach is how many child SAs a peer can make for each child of its spec: narrowed ones, and those of rekeying.
+const childrenEach = 64
+
 // policy makes a machine's policy of a peer's spec. local is the outer address of the host's end: it is the identity
 // where the spec has none.
 func (r *reign) policy(c Candidate, host string, local netip.Addr) (ike.Policy, error) {
@@ -52,6 +55,7 @@ func (r *reign) policy(c Candidate, host string, local netip.Addr) (ike.Policy, 
 		}
 		p.Children = append(p.Children, child)
 	}
+	p.MaxChildren = childrenEach * max(1, len(p.Children))
 	if s.GetRemote().GetMethod() == "null" {
 		r.isolate(&p)
 	}

@@ -133,7 +133,7 @@ func (r *reign) spawn(f func()) {
 
 // end ends all that runs, and waits for it.
 func (r *reign) end() {
-	r.cancel(errDeposed)
+	r.cancel(store.ErrDeposed)
 	r.mu.Lock()
 	r.over = true
 	r.mu.Unlock()

@@ -86,7 +86,7 @@ func (r *reign) admits(ctx context.Context, host string, hello *fleetv1.RelayHel
 func (r *reign) serve(rpc fleetv1.RelayService_RelayIKEServer, host string, hello *fleetv1.RelayHello) error {
 	ctx, cancel := context.WithCancelCause(rpc.Context())
 	defer cancel(nil)
-	detach := context.AfterFunc(r.ctx, func() { cancel(errDeposed) })
+	detach := context.AfterFunc(r.ctx, func() { cancel(store.ErrDeposed) })
 	defer detach()
 	l := &relay{
 		host: host, number: hello.GetStream(), epoch: hello.GetEpoch(), out: make(chan *fleetv1.RelayIKEResponse, maxUnsent), over: cancel,

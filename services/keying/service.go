@@ -32,17 +32,14 @@ func New(c Config) (*Service, error) {
 	return &Service{config: c}, nil
 }
 
-// Waits of a service that does not lead.
-const (
-	retryReign   = time.Second
-	resignWithin = 2 * time.Second
-)
+// retryReign is the pause of a service that has ceased to lead.
+const retryReign = time.Second
 
 // Run campaigns, keys while it leads, and campaigns again, until ctx ends (then it returns nil) or the store's
 // incarnation does.
 func (s *Service) Run(ctx context.Context) error {
 	for {
-		err := s.term(ctx)
+		err := s.config.Store.Lead(ctx, leaderName, s.config.Controller, s.term)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -54,34 +51,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// errDeposed ends a reign: another controller leads, or the lease could not be renewed.
-var errDeposed = errors.New("keying: leadership lost")
-
-// term is one leadership, from the campaign to its end.
-func (s *Service) term(ctx context.Context) error {
-	leadership, err := s.config.Store.Campaign(ctx, leaderName, s.config.Controller)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignWithin)
-		defer cancel()
-		if err := leadership.Resign(farewell); err != nil {
-			s.config.Log.Warn("keying could not resign; its lease will end", "err", err)
-		}
-	}()
-	life, depose := context.WithCancelCause(ctx)
-	defer depose(nil)
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		select {
-		case <-leadership.Done():
-			depose(errDeposed)
-		case <-stop:
-		}
-	}()
-	r, err := newReign(life, s.config, leadership.Fence())
+// term is one leadership.
+func (s *Service) term(ctx context.Context, leadership *store.Leadership) error {
+	r, err := newReign(ctx, s.config, leadership.Fence())
 	if err != nil {
 		return err
 	}

@@ -162,15 +162,7 @@ const maxUsers = 64
 
 func (d *draft) deleteCredential(name string, revision int64) (*operatorv1.Credential, error) {
 	c := &operatorv1.Credential{}
-	is, err := d.get(keyPrefix(kindCredential)+name, c)
-	if err != nil {
-		return nil, err
-	}
-	if is == 0 {
-		return nil, absent(kindCredential, &operatorv1.Metadata{Name: name, Revision: revision})
-	}
-	c.Metadata.Revision = is
-	if err := basedOn(kindCredential, c.GetMetadata(), &operatorv1.Metadata{Revision: revision}); err != nil {
+	if err := d.doomed(kindCredential, name, revision, c); err != nil {
 		return nil, err
 	}
 	if users := usersOf(d.snapshot, name); len(users) > 0 && !d.allGone(users) {

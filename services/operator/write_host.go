@@ -181,6 +181,23 @@ func basedOn(k operatorv1.Kind, is, want *operatorv1.Metadata) error {
 	return nil
 }
 
+// doomed reads what is to be deleted: a resource of that name, and of that revision if it is not 0.
+func (d *draft) doomed(k operatorv1.Kind, name string, revision int64, into interface {
+	proto.Message
+	GetMetadata() *operatorv1.Metadata
+}) error {
+	want := &operatorv1.Metadata{Name: name, Revision: revision}
+	is, err := d.get(keyPrefix(k)+name, into)
+	switch {
+	case err != nil:
+		return err
+	case is == 0:
+		return absent(k, want)
+	}
+	into.GetMetadata().Revision = is
+	return basedOn(k, into.GetMetadata(), want)
+}
+
 // maxTokensWithHost bounds the transaction that deletes a host; see deleteHost.
 const maxTokensWithHost = 8
 
@@ -189,15 +206,7 @@ const maxTokensWithHost = 8
 // which rests. What its peers hold is taken away by the planner's tombstones.
 func (d *draft) deleteHost(name string, revision int64) (*operatorv1.Host, error) {
 	h := &operatorv1.Host{}
-	is, err := d.get(keyPrefix(kindHost)+name, h)
-	if err != nil {
-		return nil, err
-	}
-	if is == 0 {
-		return nil, absent(kindHost, &operatorv1.Metadata{Name: name, Revision: revision})
-	}
-	h.Metadata.Revision = is
-	if err := basedOn(kindHost, h.GetMetadata(), &operatorv1.Metadata{Revision: revision}); err != nil {
+	if err := d.doomed(kindHost, name, revision, h); err != nil {
 		return nil, err
 	}
 	if err := d.giveBack(name); err != nil {

@@ -338,15 +338,7 @@ func (d *draft) bury(host, key string, record proto.Message, mark func()) error 
 
 func (d *draft) deleteManual(name string, revision int64) (*operatorv1.ManualPeer, error) {
 	p := &operatorv1.ManualPeer{}
-	is, err := d.get(keyPrefix(kindManual)+name, p)
-	if err != nil {
-		return nil, err
-	}
-	if is == 0 {
-		return nil, absent(kindManual, &operatorv1.Metadata{Name: name, Revision: revision})
-	}
-	p.Metadata.Revision = is
-	if err := basedOn(kindManual, p.GetMetadata(), &operatorv1.Metadata{Revision: revision}); err != nil {
+	if err := d.doomed(kindManual, name, revision, p); err != nil {
 		return nil, err
 	}
 	if err := d.guardManual(); err != nil {

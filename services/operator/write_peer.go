@@ -136,15 +136,7 @@ func (d *draft) buryEntry(host string, child plan.UID) error {
 
 func (d *draft) deletePeer(name string, revision int64) (*operatorv1.Peer, error) {
 	p := &operatorv1.Peer{}
-	is, err := d.get(keyPrefix(kindPeer)+name, p)
-	if err != nil {
-		return nil, err
-	}
-	if is == 0 {
-		return nil, absent(kindPeer, &operatorv1.Metadata{Name: name, Revision: revision})
-	}
-	p.Metadata.Revision = is
-	if err := basedOn(kindPeer, p.GetMetadata(), &operatorv1.Metadata{Revision: revision}); err != nil {
+	if err := d.doomed(kindPeer, name, revision, p); err != nil {
 		return nil, err
 	}
 	uid, err := plan.ParseUID(p.GetMetadata().GetUid())

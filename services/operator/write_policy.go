@@ -63,15 +63,7 @@ func (d *draft) updatePolicy(want *operatorv1.Policy) (before, after *operatorv1
 
 func (d *draft) deletePolicy(name string, revision int64) (*operatorv1.Policy, error) {
 	p := &operatorv1.Policy{}
-	is, err := d.get(keyPrefix(kindPolicy)+name, p)
-	if err != nil {
-		return nil, err
-	}
-	if is == 0 {
-		return nil, absent(kindPolicy, &operatorv1.Metadata{Name: name, Revision: revision})
-	}
-	p.Metadata.Revision = is
-	if err := basedOn(kindPolicy, p.GetMetadata(), &operatorv1.Metadata{Revision: revision}); err != nil {
+	if err := d.doomed(kindPolicy, name, revision, p); err != nil {
 		return nil, err
 	}
 	d.delete(keyPrefix(kindPolicy)+name, store.StatusPrefix+string(store.KindPolicy)+"/"+name)

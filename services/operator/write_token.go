@@ -48,15 +48,7 @@ func (d *draft) updateToken(want *operatorv1.JoinToken) (*operatorv1.JoinToken, 
 // deleteToken revokes a token.
 func (d *draft) deleteToken(name string, revision int64) (*operatorv1.JoinToken, error) {
 	t := &operatorv1.JoinToken{}
-	is, err := d.get(keyPrefix(kindToken)+name, t)
-	if err != nil {
-		return nil, err
-	}
-	if is == 0 {
-		return nil, absent(kindToken, &operatorv1.Metadata{Name: name, Revision: revision})
-	}
-	t.Metadata.Revision = is
-	if err := basedOn(kindToken, t.GetMetadata(), &operatorv1.Metadata{Revision: revision}); err != nil {
+	if err := d.doomed(kindToken, name, revision, t); err != nil {
 		return nil, err
 	}
 	d.delete(keyPrefix(kindToken)+name, store.StatusPrefix+string(store.KindJoinToken)+"/"+name, store.TokenPrefix+name)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"sallyport.dev/sallyport/services/store"
 )
@@ -27,9 +26,6 @@ func New(c Config) (*Planner, error) {
 	return &Planner{config: c}, nil
 }
 
-// resignWithin bounds the farewell of a planner that stops.
-const resignWithin = 2 * time.Second
-
 // Run campaigns, plans while it leads, and campaigns again, until ctx ends (then it returns nil) or
 // planning in this process has no future: the store was restored or closed, or the feed ended.
 func (p *Planner) Run(ctx context.Context) error {
@@ -40,7 +36,7 @@ func (p *Planner) Run(ctx context.Context) error {
 	defer cancel()
 	for retry := (backoff{}); ; {
 		began := p.config.Now()
-		err := p.term(ctx)
+		err := p.config.Store.Lead(ctx, leaderName, p.config.Identity, p.term)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -57,42 +53,13 @@ func (p *Planner) Run(ctx context.Context) error {
 	}
 }
 
-// term is one leadership, from the campaign to its end.
-func (p *Planner) term(ctx context.Context) error {
-	leadership, err := p.config.Store.Campaign(ctx, leaderName, p.config.Identity)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignWithin)
-		defer cancel()
-		if err := leadership.Resign(farewell); err != nil {
-			p.config.Log.Warn("planner could not resign; its lease will end", "err", err)
-		}
-	}()
-	reign, depose := context.WithCancelCause(ctx)
-	defer depose(nil)
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		select {
-		case <-leadership.Done():
-			depose(errDeposed)
-		case <-stop:
-		}
-	}()
+// term is one leadership.
+func (p *Planner) term(ctx context.Context, leadership *store.Leadership) error {
 	p.config.Log.Info("planner leads", "token", leadership.Token())
 	p.note(func(s *Stats) { s.Leading = true })
 	defer p.note(func(s *Stats) { *s = s.retired() })
-	err = newReign(p, leadership.Fence()).run(reign)
-	if cause := context.Cause(reign); cause != nil && !hopeless(err) {
-		err = cause
-	}
-	return err
+	return newReign(p, leadership.Fence()).run(ctx)
 }
-
-// errDeposed ends a term: another planner leads, or the lease could not be renewed.
-var errDeposed = errors.New("planner: leadership lost")
 
 // hopeless errors end Run: what stands behind them does not come back in this process.
 func hopeless(err error) bool {

@@ -57,7 +57,7 @@ func (f *fakeAuth) Authenticate(_ context.Context, cs tls.ConnectionState, remot
 	return caller.Caller{Role: f.role, Name: "x", RemoteAddr: remote, TLS: &cs}, f.err
 }
 
-// resources answers Get with what the test says; the rest is not implemented.
+// resources answers Get with what the test says; and knows no other call.
 type resources struct {
 	operatorv1.UnimplementedResourceServiceServer
 	get func(context.Context, *operatorv1.GetRequest) (*operatorv1.GetResponse, error)

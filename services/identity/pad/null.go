@@ -2,7 +2,6 @@ package pad
 
 import (
 	"fmt"
-	"net/netip"
 
 	"sallyport.dev/sallyport/services/protocol/spd"
 )
@@ -35,21 +34,10 @@ func (d *Database) isolateNull() error {
 func without(all []spd.Selector, taken spd.Selector) []spd.Selector {
 	var left []spd.Selector
 	for _, s := range all {
-		if s.First.BitLen() != taken.First.BitLen() || s.Last.Less(taken.First) || taken.Last.Less(s.First) {
+		for _, r := range (spd.Range{First: s.First, Last: s.Last}).Without(spd.Range{First: taken.First, Last: taken.Last}) {
+			s.First, s.Last = r.First, r.Last
 			left = append(left, s)
-			continue
-		}
-		if s.First.Less(taken.First) {
-			left = append(left, between(s, s.First, taken.First.Prev()))
-		}
-		if taken.Last.Less(s.Last) {
-			left = append(left, between(s, taken.Last.Next(), s.Last))
 		}
 	}
 	return left
-}
-
-func between(s spd.Selector, first, last netip.Addr) spd.Selector {
-	s.First, s.Last = first, last
-	return s
 }

@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikewire"
@@ -47,13 +48,7 @@ func (s *state) byOutbound(p ikewire.ProtocolID, spi uint32) *child {
 
 // forget takes a child off the list.
 func (s *state) forget(c *child) {
-	kept := s.Children[:0:0]
-	for _, other := range s.Children {
-		if other != c {
-			kept = append(kept, other)
-		}
-	}
-	s.Children = kept
+	s.Children = slices.DeleteFunc(slices.Clone(s.Children), func(other *child) bool { return other == c })
 }
 
 // policy returns the child policy of that name, or nil.

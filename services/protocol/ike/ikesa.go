@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"slices"
 	"time"
 
 	"sallyport.dev/sallyport/services/protocol/ikekeys"
@@ -118,13 +119,7 @@ func (s *state) byLocal(spi ikewire.IKESPI) *ikeSA {
 
 // drop forgets an IKE SA.
 func (s *state) drop(sa *ikeSA) {
-	kept := s.SAs[:0:0]
-	for _, other := range s.SAs {
-		if other != sa {
-			kept = append(kept, other)
-		}
-	}
-	s.SAs = kept
+	s.SAs = slices.DeleteFunc(slices.Clone(s.SAs), func(other *ikeSA) bool { return other == sa })
 }
 
 // promote makes an IKE SA the current one.
